@@ -1,0 +1,67 @@
+# The commands of the project. Each makes the environment first if it is missing.
+#
+#   make PYTHON=python3.12 test      another Python (3.10 to 3.13)
+#   make CLOCKWORK_VAR=/some/dir run another place for the local stack's data
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MARKUP = $(shell find src sandbox -name '*.zcml' -o -name '*.xml' -o -name '*.pt')
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+# What pip needs is checked before, because its own messages come late and are long.
+$(INSTALLED): setup.py pyproject.toml constraints.txt
+	@PYTHON="$(PYTHON)" sh sandbox/prerequisites.sh
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing Plone and the tools into $(VENV): some minutes, the first time."
+	@$(BIN)/pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[test,docs,relstorage]'
+	@touch $(INSTALLED)
+
+.PHONY: install
+install: $(INSTALLED) ## Make the environment in .venv
+
+.PHONY: run
+run: $(INSTALLED) ## Start ZEO, a Plone site and a worker on this machine
+	@$(BIN)/python -m sandbox.run
+
+.PHONY: demo
+demo: $(INSTALLED) ## Let an Editor queue jobs over HTTP and check what comes of it
+	@$(BIN)/python -m sandbox.demo
+
+.PHONY: test
+test: $(INSTALLED) ## Run all tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: bench
+bench: $(INSTALLED) ## Measure jobs per second and latency, over ZEO
+	@$(BIN)/python benchmarks/bench.py
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style, markup and the rules of the architecture
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/zpretty --check $(MARKUP)
+	@$(BIN)/python -m pytest -q src/collective/clockwork/tests/test_architecture.py
+
+.PHONY: format
+format: $(INSTALLED) ## Put style and markup right
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+	@$(BIN)/zpretty --inplace $(MARKUP)
+
+.PHONY: docs
+docs: $(INSTALLED) ## Build the documentation into docs/_build/html
+	@$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
+
+.PHONY: clean
+clean: ## Remove all that was made, but not the local stack's data
+	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis
+	rm -rf src/*.egg-info
+	find src sandbox benchmarks -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,282 @@
+"""The pages about background jobs: a list, one job, and both names of before.
+
+All of them only look. They answer GET requests, write nothing, and know jobs as
+the service tells them (`JobInfo`), so that they never conflict with a worker.
+"""
+
+from __future__ import annotations
+
+from collective.clockwork import _
+from collective.clockwork.interfaces import IAsyncService
+from DateTime import DateTime
+from importlib.metadata import version
+from plone.app.event.base import default_timezone
+from plone.base.i18nl10n import ulocalized_time
+from Products.Five.browser import BrowserView
+from Products.Five.browser.pagetemplatefile import ViewPageTemplateFile
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+from zope.component import getUtility
+from zope.i18n import translate
+
+
+if TYPE_CHECKING:
+    from collective.clockwork.jobinfo import JobInfo
+    from datetime import datetime
+
+#: Statuses in the order of the filter links: title and Bootstrap's colour name.
+STATUSES = {
+    "queued": (_("Queued"), "secondary"),
+    "active": (_("Active"), "primary"),
+    "failed": (_("Failed"), "danger"),
+    "completed": (_("Completed"), "success"),
+}
+
+#: How many jobs the list shows at most, the newest ones.
+PAGE_SIZE = 100
+
+#: How many characters of a result or of arguments the list shows.
+EXCERPT = 160
+
+
+class JobPage(BrowserView):
+    """What the pages share: one job's facts put into words.
+
+    Text that comes from jobs goes into the templates as plain strings, which
+    escape it.
+    """
+
+    @property
+    def service(self) -> IAsyncService:
+        """The service, which alone knows the jobs of this site."""
+        return getUtility(IAsyncService)
+
+    def forbid_caching(self) -> None:
+        """Keep the answer out of every cache: it is personal and soon stale."""
+        self.request.response.setHeader("Cache-Control", "no-store")
+
+    def url(self, view: str = "@@background-jobs", **query: str | None) -> str:
+        """The address of one of our views, with the given parts of `query`."""
+        given = {name: value for name, value in query.items() if value}
+        address = f"{self.context.absolute_url()}/{view}"
+        return f"{address}?{urlencode(given)}" if given else address
+
+    def resource_url(self, name: str) -> str:
+        """The address of a style sheet or script of ours.
+
+        It changes with each release, as browsers keep these files for a day.
+        """
+        base = f"{self.context.absolute_url()}/++resource++collective.clockwork"
+        return f"{base}/{name}?v={version('collective.clockwork')}"
+
+    def localized(self, moment: datetime) -> str:
+        """`moment` in the viewer's language and time zone.
+
+        The zone is the user's own, else the site's. Plone's own function writes
+        the time of the server's zone; so it gets the viewer's wall-clock time as
+        if that were the server's.
+        """
+        zone = default_timezone(self.context, as_tzinfo=True)
+        local = DateTime(*moment.astimezone(zone).timetuple()[:6])
+        return ulocalized_time(
+            local, long_format=True, context=self.context, request=self.request
+        )
+
+    def times(self, job: JobInfo) -> list[dict]:
+        """What happened when: label, text for people, ISO for machines."""
+        moments = [
+            (_("label_queued_at", default="Queued"), job.queued_at),
+            (_("Due"), job.due if job.status == "queued" else None),
+            (_("Started"), job.started),
+            (_("Ended"), job.ended),
+        ]
+        return [
+            {"label": label, "text": self.localized(moment), "iso": moment.isoformat()}
+            for label, moment in moments
+            if moment is not None
+        ]
+
+    def duration(self, job: JobInfo) -> str | None:
+        """How long an ended job ran, as "0.4 s", "3 min 20 s" or "2 h 5 min"."""
+        if job.started is None or job.ended is None:
+            return None
+        seconds = max(0.0, (job.ended - job.started).total_seconds())
+        if seconds < 10:
+            return f"{seconds:.1f} s"
+        minutes, seconds = divmod(round(seconds), 60)
+        if minutes == 0:
+            return f"{seconds} s"
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+    def status_title(self, job: JobInfo):
+        return STATUSES[job.status][0]
+
+    def status_colour(self, job: JobInfo) -> str:
+        return STATUSES[job.status][1]
+
+    def percent(self, job: JobInfo) -> int | None:
+        """The progress of a running job from 0 to 100, if it tells any."""
+        if job.status != "active" or job.progress is None:
+            return None
+        return round(100 * min(1.0, max(0.0, job.progress)))
+
+    def reason(self, job: JobInfo) -> str | None:
+        """Why a queued job waits, in the viewer's language."""
+        return job.reason and translate(job.reason, context=self.request)
+
+    def short_name(self, job: JobInfo) -> str:
+        """The function's own name, without its modules."""
+        return job.function.rpartition(".")[2]
+
+    def path(self, job: JobInfo) -> str | None:
+        """The path of the job's context inside the site, "/" for the site."""
+        if job.context is None:
+            return None
+        inside = job.context == job.site or job.context.startswith(f"{job.site}/")
+        return (job.context[len(job.site) :] or "/") if inside else job.context
+
+    def excerpt(self, text: str) -> str:
+        return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
+
+
+class JobsPage(JobPage):
+    """The list of jobs, as a whole page in the control panel."""
+
+    template = ViewPageTemplateFile("jobs.pt")
+    listing = ViewPageTemplateFile("jobs_list.pt")
+
+    def __call__(self) -> str:
+        self.read_filters()
+        self.forbid_caching()
+        return self.template()
+
+    def read_filters(self) -> None:
+        """Take the filters from the request; what makes no sense counts as none."""
+        status = self.request.form.get("status")
+        user = self.request.form.get("user")
+        self.status = status if isinstance(status, str) and status in STATUSES else None
+        self.user = user.strip() or None if isinstance(user, str) else None
+        self.found = self.service.findJobs(
+            status=self.status, user=self.user, limit=PAGE_SIZE + 1
+        )
+        self.counts = self.service.countJobs()
+
+    @property
+    def jobs(self) -> list[JobInfo]:
+        return self.found[:PAGE_SIZE]
+
+    @property
+    def is_cut(self) -> bool:
+        return len(self.found) > PAGE_SIZE
+
+    @property
+    def page_size(self) -> int:
+        return PAGE_SIZE
+
+    @property
+    def is_unused(self) -> bool:
+        """No job at all is known on this site."""
+        return not self.found and not any(self.counts.values())
+
+    @property
+    def no_worker(self) -> bool:
+        return self.service.workersAlive() == 0
+
+    def filter_url(self, status: str | None = None, user: str | None = None) -> str:
+        return self.url(status=status, user=user)
+
+    def refresh_url(self) -> str:
+        """Where the script fetches the list anew, filtered as it is now."""
+        return self.url("@@background-jobs-list", status=self.status, user=self.user)
+
+    def filters(self) -> list[dict]:
+        """The links that choose a status.
+
+        The counts are those of all users, so they are left out beside a user
+        filter, where they would not fit the list.
+        """
+        counts = {} if self.user else self.counts
+        choices = [(None, _("All"), sum(counts.values()) if counts else None)]
+        choices += [
+            (status, title, counts.get(status, 0) if counts else None)
+            for status, (title, _colour) in STATUSES.items()
+        ]
+        return [
+            {
+                "title": title,
+                "count": count,
+                "url": self.filter_url(status, self.user),
+                "current": status == self.status,
+            }
+            for status, title, count in choices
+        ]
+
+    def summary(self) -> str:
+        """The counts as one sentence, for a screen reader after a refresh."""
+        numbers = {status: self.counts.get(status, 0) for status in STATUSES}
+        sentence = _(
+            "jobs_summary",
+            default="${queued} queued, ${active} active, ${failed} failed, "
+            "${completed} completed.",
+            mapping=numbers,
+        )
+        return translate(sentence, context=self.request)
+
+
+class JobsListPage(JobsPage):
+    """The list alone, without the page around it, for the refreshing script."""
+
+    def __call__(self) -> str:
+        self.read_filters()
+        self.forbid_caching()
+        response = self.request.response
+        response.setHeader("Content-Type", "text/html; charset=utf-8")
+        # Diazo would wrap the fragment into the site's theme.
+        response.setHeader("X-Theme-Disabled", "True")
+        return self.listing()
+
+
+class OneJobPage(JobPage):
+    """All facts of one job, with the whole traceback; 404 where there is none."""
+
+    template = ViewPageTemplateFile("job.pt")
+
+    def __call__(self) -> str:
+        self.job = self.find_job()
+        self.forbid_caching()
+        if self.job is None:
+            self.request.response.setStatus(404)
+        return self.template()
+
+    def find_job(self) -> JobInfo | None:
+        job_id = self.request.form.get("id")
+        if not isinstance(job_id, str):
+            return None
+        if not (job_id.isascii() and job_id.isdecimal()):
+            return None
+        return self.service.getJobInfo(job_id)
+
+    def context_url(self) -> str | None:
+        """A link to the job's context, where its path lies inside this site."""
+        path = self.path(self.job)
+        if path is None or path == self.job.context:
+            return None
+        return self.request.physicalPathToURL(self.job.context.split("/"))
+
+
+class OldListName(BrowserView):
+    """`manage-job-queue`, the page's name in plone.app.async."""
+
+    def __call__(self) -> str:
+        target = f"{self.context.absolute_url()}/@@background-jobs"
+        return self.request.response.redirect(target)
+
+
+class OldErrorName(BrowserView):
+    """`manage-job-error?id=...`, the traceback's name in plone.app.async."""
+
+    def __call__(self) -> str:
+        query = urlencode({"id": self.request.form.get("id", "")})
+        target = f"{self.context.absolute_url()}/@@background-job?{query}"
+        return self.request.response.redirect(target)

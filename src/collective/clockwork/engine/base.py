@@ -1,0 +1,48 @@
+"""What all persistent objects of the engine share: a place in a tree."""
+
+from __future__ import annotations
+
+from persistent import Persistent
+
+
+class Base(Persistent):
+    """Persistent, with the object above it.
+
+    ``__parent__`` is the same thing under Zope's name, as in zc.async, where
+    setting it had no effect.
+    """
+
+    #: The object above; written when the object is put into it or taken out.
+    parent = None
+
+    @property
+    def __parent__(self):
+        return self.parent
+
+    @__parent__.setter
+    def __parent__(self, value):
+        self.parent = value
+
+
+def same(one, other) -> bool:
+    """Whether two persistent objects are the same one, whatever the connection."""
+    if one is other:
+        return True
+    oid = getattr(one, "_p_oid", None)
+    return (
+        oid is not None
+        and oid == getattr(other, "_p_oid", None)
+        and database_name(one) == database_name(other)
+    )
+
+
+def database_name(obj) -> str | None:
+    """Name of the database that holds ``obj``; None while it is in none."""
+    jar = getattr(obj, "_p_jar", None)
+    return None if jar is None else jar.db().database_name
+
+
+def identity(obj) -> tuple:
+    """What tells persistent objects apart in memory: oid and database."""
+    oid = obj._p_oid
+    return (id(obj), None) if oid is None else (oid, database_name(obj))

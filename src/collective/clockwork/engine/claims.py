@@ -1,0 +1,371 @@
+"""Moving jobs between the places of a queue; who calls this is a claimer.
+
+Whatever is moved, is moved in one transaction, and each place is written by
+claimers alone, in records without conflict resolution: of two claimers that
+take the same job one fails and looks again.
+
+The work of a claim is proportional to what it claims and moves, never to what
+waits.
+"""
+
+from __future__ import annotations
+
+from . import clock
+from . import live
+from .base import identity
+from .base import same
+from .commit import log
+from .lanes import Lane
+from .run import decide_interrupt
+from collections.abc import Callable
+from collections.abc import Iterator
+from ZODB.POSException import POSKeyError
+from ZODB.utils import u64
+
+import heapq
+
+
+#: Jobs that one claim moves at most from intakes or the schedule to lanes.
+MOVED_AT_ONCE = 500
+#: Jobs that are asked for ahead, so that reading them costs one round trip.
+PREFETCHED = 32
+
+#: A job that was claimed but not begun goes back.
+UNSTARTED = "unstarted"
+#: A job that is somebody else's, or gone.
+LOST = "lost"
+
+_BEHIND_ALL = (1 << 63) - 1
+
+
+def lane_names(queue, job) -> tuple:
+    """Names of the quotas that a job must wait for, in a fixed order.
+
+    A place that a job holds while it waits for this one counts for this one
+    too; in zc.async an outer and an inner job of one quota waited for each
+    other.
+    """
+    quotas = queue.quotas
+    return tuple(
+        sorted(
+            name
+            for name in job.quota_names
+            if name in quotas and not _held_by_outer(quotas[name], job)
+        )
+    )
+
+
+def _held_by_outer(quota, job) -> bool:
+    outer = job._outer
+    while outer is not None:
+        if outer.is_waiting and any(same(outer, held) for held in quota.running):
+            return True
+        outer = outer._outer
+    return False
+
+
+def lane_of(queue, names: tuple) -> Lane:
+    """The lane for these quotas, made if need be."""
+    lane = queue.lanes.get(names)
+    if lane is None:
+        lane = queue.lanes[names] = Lane(names)
+        lane.parent = queue
+    return lane
+
+
+def place(queue, job, key: int | None, now_us: int) -> None:
+    """Let a job wait: for its time, else at ``key``, or in front when it is None."""
+    if job.is_held(now_us):
+        queue.schedule.add(clock.order_key(job._begin_after), job)
+        return
+    lane = lane_of(queue, lane_names(queue, job))
+    if key is None:
+        lane.add_front(job)
+    else:
+        lane.add(key, job)
+
+
+def drop(queue, jobs: list) -> None:
+    """Take away the quota places of these jobs."""
+    for quota in queue.quotas.values():
+        if quota.running:
+            quota.discard(jobs)
+
+
+class Claim:
+    """One look at a queue for at most ``limit`` jobs, in the caller's transaction.
+
+    ``run_length`` is how many jobs of a quota of size 1 may be taken
+    together, to be run one after the other by one thread.
+    """
+
+    def __init__(
+        self,
+        queue,
+        accepts: Callable,
+        limit: int,
+        now_us: int,
+        run_length: int = 1,
+    ):
+        self.queue = queue
+        self.accepts = accepts
+        self.limit = limit
+        self.now_us = now_us
+        self.run_length = run_length
+        #: Order key of what is not committed yet.
+        self._present = clock.order_key(now_us)
+        #: Whether anything was written.
+        self.changed = False
+        #: Jobs that turned out to be finished already.
+        self.finished: list = []
+        #: Whether there may be more to claim for somebody with room.
+        self.more = False
+        self._runs: list[list] = []
+        self._open: dict[tuple, list] = {}
+        self._rooms: dict[str, int] = {}
+        self._taken = 0
+        self._leaving: list[tuple[Lane, int]] = []
+        self._entering: list[tuple[tuple, int, object]] = []
+
+    def take(self) -> list[list]:
+        """Runs of entries (job, attempt, key); nearly always one entry each."""
+        self._fall_due()
+        lanes = [
+            self._waiting_in(lane) for lane in self.queue.lanes.values() if lane.length
+        ]
+        for key, job, source, position in heapq.merge(
+            *lanes, self._arriving(), key=lambda entry: entry[0]
+        ):
+            if self._taken >= self.limit or len(self._entering) >= MOVED_AT_ONCE:
+                self.more = True
+                break
+            if isinstance(source, Lane):
+                if self._admit(source.names, job, key):
+                    self._leaving.append((source, key))
+            else:
+                self._arrive(key, job, source, position)
+        self._write()
+        return self._runs
+
+    def _fall_due(self) -> None:
+        schedule = self.queue.schedule
+        if not schedule.length:
+            return
+        due = []
+        for key, job in schedule.jobs.items():
+            if len(due) >= MOVED_AT_ONCE or job.is_held(self.now_us):
+                break
+            due.append((key, job))
+        for key, job in due:
+            schedule.remove(key)
+            lane_of(self.queue, lane_names(self.queue, job)).add(key, job)
+            self.changed = True
+
+    def _waiting_in(self, lane: Lane) -> Iterator[tuple]:
+        for key, job in lane.jobs.items():
+            if self._blocked(lane.names):
+                return
+            yield key, job, lane, None
+
+    def _arriving(self) -> Iterator[tuple]:
+        streams = []
+        for intake in self.queue.intakes.values():
+            if len(intake):
+                streams.append(self._unread(intake))
+        return heapq.merge(*streams, key=lambda entry: entry[0])
+
+    def _unread(self, intake) -> Iterator[tuple]:
+        last = 0
+        for position, job in self._prefetched(intake):
+            try:
+                job._p_activate()
+                key = job.order_key()
+            except POSKeyError:
+                # Without its record there is nothing to run. It must not keep
+                # the others from being claimed.
+                log.critical("job %r in the queue has no record", job._p_oid)
+                key, job = last, None
+            # Jobs of one transaction keep their order by different keys.
+            last = max(self._present if key is None else key, last + 1)
+            yield last, job, intake, position
+
+    def _prefetched(self, intake) -> Iterator[tuple]:
+        jar = self.queue._p_jar
+        ahead: list = []
+        for entry in intake.unread():
+            ahead.append(entry)
+            if len(ahead) >= min(PREFETCHED, self.limit + 1):
+                yield from self._fetch(ahead, jar)
+                ahead = []
+        yield from self._fetch(ahead, jar)
+
+    def _fetch(self, ahead: list, jar) -> list:
+        if jar is not None and len(ahead) > 1:
+            jar.prefetch([job._p_oid for _key, job in ahead if job._p_jar is jar])
+        return ahead
+
+    def _arrive(self, key: int, job, intake, position: int) -> None:
+        intake.read_to(position)
+        self.changed = True
+        if job is None:
+            return
+        if job.is_held(self.now_us):
+            due = clock.order_key(job._begin_after)
+            self.queue.schedule.add(due, job)
+            return
+        names = lane_names(self.queue, job)
+        if not self._admit(names, job, key):
+            self._entering.append((names, key, job))
+
+    def _blocked(self, names: tuple) -> bool:
+        run = self._open.get(names)
+        if run is not None:
+            return len(run) >= self.run_length
+        return any(self._room(name) < 1 for name in names)
+
+    def _room(self, name: str) -> int:
+        if name not in self._rooms:
+            quota = self.queue.quotas.get(name)
+            self._rooms[name] = _BEHIND_ALL if quota is None else quota.room
+        return self._rooms[name]
+
+    def _admit(self, names: tuple, job, key: int) -> bool:
+        if job._status == 3:
+            self.finished.append(job)
+            return True
+        expired = job.is_expired(self.now_us)
+        if not expired:
+            if self._blocked(names) or not self.accepts(job):
+                return False
+        self._taken += 1
+        entry = (job, job.attempt, key)
+        run = self._open.get(names)
+        if run is not None and not expired:
+            run.append(entry)
+            return True
+        run = [entry]
+        self._runs.append(run)
+        if not expired:
+            for name in names:
+                self._rooms[name] = self._room(name) - 1
+            if self.run_length > 1 and self._is_serial(names):
+                self._open[names] = run
+        return True
+
+    def _is_serial(self, names: tuple) -> bool:
+        if len(names) != 1:
+            return False
+        quota = self.queue.quotas.get(names[0])
+        return quota is not None and quota.size == 1
+
+    def _write(self) -> None:
+        for lane, key in self._leaving:
+            lane.remove(key)
+        for names, key, job in self._entering:
+            lane_of(self.queue, names).add(key, job)
+        running: dict[str, list] = {}
+        for run in self._runs:
+            for job, _attempt, _key in run:
+                for name in job.quota_names:
+                    running.setdefault(name, []).append(job)
+        for name, jobs in running.items():
+            quota = self.queue.quotas.get(name)
+            if quota is not None:
+                quota.extend(jobs)
+        if self._runs or self._leaving or self._entering:
+            self.changed = True
+
+
+def sweep(queue, agent, reports: dict, outer_jobs: list, now_us: int) -> None:
+    """Move what became of claimed jobs to where it belongs.
+
+    ``reports`` maps the identity of a job to what a run returned; jobs that
+    are not in it stay claimed. ``outer_jobs`` are jobs that had waited for one
+    of these, and are finished.
+    """
+    if not reports and not outer_jobs:
+        return
+    kept, finished, leaving = [], [], []
+    for entry in agent.claims.entries:
+        job, _attempt, key = entry
+        outcome = reports.get(identity(job))
+        if outcome is None:
+            kept.append(entry)
+            continue
+        live.keep(agent, job)
+        if outcome == "waiting":
+            if job._status == 1:
+                wait(queue, job)
+            elif not any(same(job, outer) for outer in outer_jobs):
+                finished.append(job)
+        else:
+            leaving.append(job)
+            if outcome == "done":
+                finished.append(job)
+            elif outcome != LOST:
+                place(queue, job, key, now_us)
+    if len(kept) != len(agent.claims.entries):
+        agent.claims.entries = tuple(kept)
+    for job in outer_jobs:
+        queue.waiting.pop(u64(job._p_oid), None)
+        leaving.append(job)
+        finished.append(job)
+    if leaving:
+        drop(queue, leaving)
+    if finished:
+        agent.completed.extend(finished)
+
+
+def wait(queue, job) -> None:
+    """Keep a job that waits for an inner one; it keeps its quota places.
+
+    If the inner one sits in a lane for the same quotas, it is moved to one
+    where it does not wait for its own outer job.
+    """
+    queue.waiting[u64(job._p_oid)] = job
+    inner = job._result
+    if set(job.quota_names) & set(inner.quota_names) and inner._status == 0:
+        queue.replace(inner)
+
+
+def take_back(queue, agent, now_us: int) -> int:
+    """Take the claimed jobs of a dispatcher that is gone; returns how many.
+
+    Each unfinished job is written, which makes a late commit of the one that
+    was taken for dead fail.
+    """
+    entries = agent.claims.entries
+    finished, leaving = [], []
+    for job, attempt, key in entries:
+        leaving.append(job)
+        live.keep(agent, job)
+        if job._status == 3:
+            finished.append(job)
+        elif job.is_waiting:
+            leaving.pop()
+            wait(queue, job)
+        else:
+            if job._status == 2:
+                job.attempt += 1
+                job.parent = queue
+            elif job.attempt == attempt:
+                _interrupt(agent, job)
+            place(queue, job, key, now_us)
+    drop(queue, leaving)
+    if finished:
+        agent.completed.extend(finished)
+    if entries:
+        agent.claims.entries = ()
+    if agent.activity.running:
+        agent.activity.running = ()
+    return len(entries)
+
+
+def _interrupt(agent, job) -> None:
+    if agent.is_running(job) or job._begun_attempt == job.attempt:
+        decide_interrupt(job)
+    else:
+        # It may not even have begun, so this counts for nothing; but from now
+        # on its beginnings are recorded.
+        job.attempt += 1
+    job._suspect = True

@@ -1,0 +1,511 @@
+"""A job: a call, stored in the database, to be made later.
+
+What a job is stands here; how it is run stands in ``run``. One database record
+holds all of a plain job: arguments, times and result are in it, and what is
+rarely used (annotations, callbacks, a retry policy) is made when first needed.
+
+Writers: the transaction that queues it, the run that finishes it, and a
+take-over. It has no conflict resolution, and must never get one: two of these
+writing it at once is exactly what has to fail.
+"""
+
+from __future__ import annotations
+
+from . import callables
+from . import clock
+from . import interfaces
+from . import retry
+from . import run
+from .base import Base
+from .callbacks import adopt
+from .callbacks import ConditionalCallbackProxy
+from .callbacks import SuccessFailureCallbackProxy
+from .failure import Failure
+from .failure import isFailure
+from .interfaces import AbortedError
+from .interfaces import BadStatusError
+from .interfaces import IAgent
+from .interfaces import ICallbackProxy
+from .interfaces import IJob
+from .interfaces import IQueue
+from .retry import callback_retry_policy_factory
+from .retry import NeverRetry
+from .retry import RetryCommonForever
+from .retry import RetryCommonFourTimes
+from .views import Annotations
+from .views import Arguments
+from .views import Keywords
+from datetime import datetime
+from datetime import timedelta
+from uuid import UUID
+from ZODB.utils import u64
+from ZODB.utils import z64
+from zope.interface import implementer
+
+
+__all__ = [
+    "ConditionalCallbackProxy",
+    "Job",
+    "NeverRetry",
+    "RetryCommonForever",
+    "RetryCommonFourTimes",
+    "SuccessFailureCallbackProxy",
+    "callback_retry_policy_factory",
+    "isFailure",
+]
+
+#: How a status is stored; PENDING and ASSIGNED are read off the job's place.
+NOT_BEGUN, BEGUN, IN_CALLBACKS, FINISHED = range(4)
+
+
+@implementer(IJob)
+class Job(Base):
+    """``Job(callable, *args, **kwargs)``; see IJob.
+
+    Raises TypeError if the first argument cannot be called, ValueError if a
+    worker could not import it.
+    """
+
+    #: One of the four codes above.
+    _status = NOT_BEGUN
+    #: What was returned, a Failure, or the inner job that is waited for.
+    _result = None
+    #: The queue from ``put`` on, the agent once finished; for a callback the
+    #: job or proxy that it was added to.
+    _parent = None
+    #: Raised by each take-over, withdrawal and retry.
+    attempt = 0
+    #: How many attempts were begun and came to nothing.
+    _tries = 0
+    #: Dotted name of a function, or an object; and the name of its method.
+    _callable: object = None
+    _method: str | None = None
+    _args: tuple = ()
+    _kwargs: dict | None = None
+    _annotations = None
+    _callbacks: tuple = ()
+    _quota_names: tuple = ()
+    #: Microseconds since 1970.
+    _queued: int | None = None
+    _begin_after: int | None = None
+    _active_start: int | None = None
+    _active_end: int | None = None
+    #: Microseconds, or None for no limit.
+    _begin_by: int | None = None
+    #: Transaction that queued it, kept when it is written again while waiting.
+    _queued_tid: bytes | None = None
+    #: The job that waits for this one, if any.
+    _outer = None
+    #: Set by a take-over: may have been running when its process ended.
+    _suspect = False
+    #: Attempt that a suspect was begun with.
+    _begun_attempt: int | None = None
+    #: Set by a take-over whose policy allows no further attempt.
+    _aborting = False
+    #: Why it waits although it is due, in words; else None.
+    waits_for: str | None = None
+    _retry_policy = None
+    failure_log_level: int | None = None
+    retry_policy_factory: object = None
+    #: Bytes of the UUID of the process that queued it.
+    _assigner: bytes | None = None
+    #: When its callbacks were done, if there were any; microseconds.
+    _callbacks_end: int | None = None
+
+    def __init__(*args, **kwargs):
+        self, callable, *args = args
+        self.callable = callable
+        self._args = tuple(args)
+        if kwargs:
+            self._kwargs = kwargs
+
+    @classmethod
+    def bind(*args, **kwargs):
+        """A job that gets itself as first argument."""
+        cls, callable, *args = args
+        job = cls(callable, *args, **kwargs)
+        job._args = (job, *job._args)
+        return job
+
+    # What is called
+
+    @property
+    def callable(self):
+        """What is called; raises UnresolvableError if its code is not here."""
+        return callables.join(self._callable, self._method)
+
+    @callable.setter
+    def callable(self, value):
+        if self.status != interfaces.NEW:
+            raise BadStatusError(
+                f"the callable of a job cannot be changed in status {self.status}"
+            )
+        owner, method = callables.split(value)
+        self._callable = owner
+        self._method = method
+        if isinstance(owner, Job) and owner._parent is None and owner is not self:
+            owner._parent = self
+
+    @property
+    def callable_name(self) -> str:
+        """Dotted name of what is called; needs no import."""
+        return callables.name_of(self._callable, self._method)
+
+    @property
+    def args(self) -> Arguments:
+        """Positional arguments; a list that may be changed until it runs."""
+        return Arguments(self)
+
+    @property
+    def kwargs(self) -> Keywords:
+        """Keyword arguments; a mapping that may be changed until it runs."""
+        return Keywords(self)
+
+    @property
+    def annotations(self) -> Annotations:
+        """Notes of its user; committed together with the job's work."""
+        return Annotations(self)
+
+    # Where it is
+
+    @property
+    def parent(self):
+        """Its queue, the agent that has it, or what it is a callback of."""
+        stored = self._parent
+        if self._status < IN_CALLBACKS and IQueue.providedBy(stored):
+            holder = stored.holder(self)
+            return stored if holder is None else holder
+        return stored
+
+    @parent.setter
+    def parent(self, value):
+        self._parent = value
+
+    @property
+    def queue(self):
+        """The nearest queue above it; None if there is none."""
+        above = self._parent
+        while above is not None and not IQueue.providedBy(above):
+            above = above.parent
+        return above
+
+    @property
+    def agent(self):
+        """The agent that has it or had it; None if there is none."""
+        above = self.parent
+        while isinstance(above, Job) or ICallbackProxy.providedBy(above):
+            above = above.parent
+        return above if IAgent.providedBy(above) else None
+
+    @property
+    def status(self):
+        """See ``interfaces``; computed from the job and from where it is."""
+        if self._status == FINISHED:
+            return interfaces.COMPLETED
+        if self._status == IN_CALLBACKS:
+            return interfaces.CALLBACKS
+        if self._status == BEGUN:
+            return interfaces.ACTIVE
+        above = self.parent
+        while isinstance(above, Job) or ICallbackProxy.providedBy(above):
+            above = above.parent
+        if IAgent.providedBy(above):
+            running = getattr(above, "is_running", None)
+            if running is not None and running(self):
+                return interfaces.ACTIVE
+            return interfaces.ASSIGNED
+        return interfaces.PENDING if IQueue.providedBy(above) else interfaces.NEW
+
+    @property
+    def result(self):
+        """What was returned, a Failure, or the inner job that is waited for."""
+        return self._result
+
+    @property
+    def assignerUUID(self) -> UUID | None:
+        """UUID of the process that queued it; None if that has none.
+
+        zc.async never set it for a new job.
+        """
+        return None if self._assigner is None else UUID(bytes=self._assigner)
+
+    @assignerUUID.setter
+    def assignerUUID(self, value: UUID | None):
+        self._assigner = None if value is None else value.bytes
+
+    # When
+
+    @property
+    def queued_at(self) -> datetime | None:
+        """When it was queued."""
+        return clock.from_us(self._queued)
+
+    @property
+    def active_start(self) -> datetime | None:
+        """When the attempt that counts began."""
+        return clock.from_us(self._active_start)
+
+    @property
+    def active_end(self) -> datetime | None:
+        """When its result was there."""
+        return clock.from_us(self._active_end)
+
+    @property
+    def initial_callbacks_end(self) -> datetime | None:
+        """When it was completed; None before."""
+        if self._status != FINISHED:
+            return None
+        return clock.from_us(self._callbacks_end or self._active_end)
+
+    @property
+    def begin_after(self) -> datetime | None:
+        """Not begun before this; the time of queueing if nothing else was asked."""
+        later = self._queued if self._begin_after is None else self._begin_after
+        return clock.from_us(later)
+
+    @begin_after.setter
+    def begin_after(self, value):
+        self._require("begin_after", interfaces.NEW)
+        self._begin_after = None if value is None else clock.to_us(value)
+
+    @property
+    def begin_by(self) -> timedelta | None:
+        """Time after begin_after, past which it fails instead of being begun."""
+        if self._begin_by is None:
+            return None
+        return timedelta(microseconds=self._begin_by)
+
+    @begin_by.setter
+    def begin_by(self, value):
+        self._require("begin_by", interfaces.NEW, interfaces.PENDING)
+        if value is not None and value < timedelta():
+            raise ValueError(
+                f"begin_by is {value!r}: it must be a timedelta that is not negative, "
+                "counted from begin_after"
+            )
+        self._begin_by = None if value is None else value // clock.MICROSECOND
+
+    def is_held(self, now_us: int) -> bool:
+        """Whether its time has not come at ``now_us``."""
+        return self._begin_after is not None and self._begin_after > now_us
+
+    def is_expired(self, now_us: int) -> bool:
+        """Whether it should have been begun before ``now_us``, and was not."""
+        if self._begin_by is None or self._status != NOT_BEGUN or self._tries:
+            return False
+        base = self._begin_after if self._begin_after is not None else self._queued
+        return base is not None and base + self._begin_by < now_us
+
+    @property
+    def quota_names(self) -> tuple:
+        """Names of the quotas that it needs a place in."""
+        return self._quota_names
+
+    @quota_names.setter
+    def quota_names(self, value):
+        if isinstance(value, str):
+            raise TypeError(
+                f"quota_names is the string {value!r}: give a tuple of names, "
+                f"({value!r},)"
+            )
+        self._require("quota_names", interfaces.NEW, interfaces.PENDING)
+        names = tuple(value)
+        queue = self.queue
+        if queue is not None:
+            queue.check_quota_names(names)
+        self._quota_names = names
+        if queue is not None:
+            queue.replace(self)
+
+    def _require(self, attribute: str, *statuses) -> None:
+        if self.status not in statuses:
+            raise BadStatusError(
+                f"{attribute} of a job cannot be set in status {self.status}"
+            )
+
+    # The transaction that queued it
+
+    def mark_queued(self, queue, now_us: int) -> None:
+        """Called by the queue when it takes the job in."""
+        self._parent = queue
+        self._queued = now_us
+        self._queued_tid = None
+        self._v_serial_at_put = self._p_serial
+
+    def __getstate__(self):
+        state = super().__getstate__()
+        # Written again while it waits, by addCallback for instance: the first
+        # commit stays the one that decides its place in the order.
+        if (
+            self._queued is not None
+            and self._queued_tid is None
+            and self._status == NOT_BEGUN
+            and self._p_serial not in (z64, getattr(self, "_v_serial_at_put", None))
+        ):
+            state["_queued_tid"] = self._p_serial
+        return state
+
+    def order_key(self) -> int | None:
+        """Its place among the jobs of a queue; None while uncommitted."""
+        serial = self._queued_tid or self._p_serial
+        if serial in (z64, getattr(self, "_v_serial_at_put", z64)):
+            return None
+        return u64(serial)
+
+    # Hooks for subclasses
+
+    def setUp(self):
+        """Called in the worker before each attempt, in the job's transaction.
+
+        What it returns is given to ``tearDown``.
+        """
+        return None
+
+    def tearDown(self, setup_info):
+        """Called after the attempt's commit or abort."""
+
+    def invoke(self, args: tuple, kwargs: dict):
+        """Make the call; what it returns is the job's result."""
+        return self.callable(*args, **kwargs)
+
+    def on_result(self, result) -> None:
+        """Called in the transaction that stores the result, before its commit."""
+
+    # Callbacks
+
+    @property
+    def callbacks(self) -> tuple:
+        """The callbacks, in the order of adding."""
+        return self._callbacks
+
+    def addCallback(self, callback, failure_log_level=None, retry_policy_factory=None):
+        """Run ``callback`` with the result; returns it as a job.
+
+        When this job is completed the callback is run at once, in this
+        thread, which commits the caller's transaction, as in zc.async.
+        """
+        added = adopt(self, callback, failure_log_level, retry_policy_factory)
+        self._callbacks = (*self._callbacks, added)
+        if self._status == FINISHED:
+            run.call_late_callback(self, added)
+        return added
+
+    def addCallbacks(
+        self,
+        success=None,
+        failure=None,
+        failure_log_level=None,
+        retry_policy_factory=None,
+    ):
+        """Run ``success`` or ``failure`` with the result; returns a proxy."""
+        proxy = SuccessFailureCallbackProxy(
+            success,
+            failure,
+            failure_log_level=failure_log_level,
+            retry_policy_factory=retry_policy_factory,
+        )
+        return self.addCallback(proxy)
+
+    # Running
+
+    def getRetryPolicy(self):
+        """Its retry policy, made and kept at the first call."""
+        if self._retry_policy is None:
+            self._retry_policy = retry.make_policy(self)
+        return self._retry_policy
+
+    def __call__(self, *args, **kwargs):
+        """See IJob. Returns the result, or the job itself when it is put off."""
+        if self.status not in (interfaces.NEW, interfaces.ASSIGNED):
+            raise BadStatusError(f"cannot call a job in status {self.status}")
+        return run.call_by_hand(self, args, kwargs)
+
+    def fail(self, e: BaseException | None = None) -> None:
+        """See IJob; commits. Does not take the job out of its queue."""
+        if self._status in (BEGUN, FINISHED):
+            raise BadStatusError(f"cannot fail a job in status {self.status}")
+        if self._status == NOT_BEGUN:
+            run.fail(self, e or interfaces.TimeoutError())
+        if self._status == IN_CALLBACKS:
+            run.run_callbacks(self)
+
+    def resumeCallbacks(self) -> None:
+        """See IJob."""
+        if self._status != IN_CALLBACKS:
+            raise BadStatusError(
+                f"cannot resume the callbacks of a job in status {self.status}"
+            )
+        run.run_callbacks(self)
+
+    def handleInterrupt(self) -> None:
+        """See IJob."""
+        if self._status == IN_CALLBACKS:
+            run.run_callbacks(self)
+            return
+        if self.status != interfaces.ACTIVE:
+            raise BadStatusError(f"a job in status {self.status} is not interrupted")
+        run.handle_interrupt(self)
+
+    def settle(self, result) -> None:
+        """Store the result, in the transaction of the caller."""
+        self._result = result
+        self._active_end = clock.now_us()
+        self.waits_for = None
+        self.on_result(result)
+        self._status = IN_CALLBACKS if self._callbacks else FINISHED
+
+    def wait_for(self, inner: Job) -> None:
+        """Stay active until ``inner``, which the callable returned, is done."""
+        self._result = inner
+        self._status = BEGUN
+        inner._outer = self
+        inner.addCallback(Job(self.inner_done))
+
+    def inner_done(self, result) -> None:
+        """Callback of the inner job: its result becomes this job's."""
+        if self._status == BEGUN and isinstance(self._result, Job):
+            self.settle(result)
+        run.report_finished(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it was begun and waits for an inner job."""
+        return self._status == BEGUN and isinstance(self._result, Job)
+
+    def put_off(self, begin_after: int | None, reason: str | None = None) -> None:
+        """Make it wait again: at once, or until ``begin_after`` (microseconds)."""
+        self._status = NOT_BEGUN
+        self._result = None
+        self._active_start = None
+        self.attempt += 1
+        self._tries += 1
+        self.waits_for = reason
+        if begin_after is not None:
+            self._begin_after = begin_after
+
+    def abort_next(self) -> None:
+        """Let the next worker that gets it fail it with an AbortedError."""
+        self._aborting = True
+
+    @property
+    def aborted(self) -> Failure | None:
+        """The failure that a job ends with when it may not be tried again."""
+        if not self._aborting:
+            return None
+        return Failure(
+            AbortedError(
+                f"its process ended or lost it {self._tries} times, and its retry "
+                "policy allows no further attempt"
+            )
+        )
+
+    def __repr__(self) -> str:
+        try:
+            return run.describe(self)
+        except Exception:
+            # A repr is used in logs of errors: it must not be one itself.
+            return f"<{type(self).__module__}.{type(self).__name__} (unreadable)>"
+
+
+# Callback proxies make jobs too, and stand below this module.
+IJob.setTaggedValue("factory", Job)

@@ -1,0 +1,72 @@
+"""Jobs that wait, in order: for a quota, for a worker, or for their time.
+
+A lane holds the jobs that need the same quotas; the lane without quotas holds
+what could not be claimed straight from an intake. The keys are times on the
+scale of transaction ids, so lanes merge by comparing keys, and a job that is
+given back under its old key is back in its old place.
+
+Written by claimers only. Each change writes the lane's own record, which has
+no conflict resolution: two claimers cannot both change one lane.
+"""
+
+from __future__ import annotations
+
+from .base import Base
+from .base import same
+from .trees import SmallTree
+
+
+#: Keys below this are in front of everything that came by itself.
+FRONT = 1 << 40
+
+
+class Lane(Base):
+    """Jobs by key."""
+
+    #: How many.
+    length = 0
+
+    def __init__(self, names: tuple = ()):
+        #: Names of the quotas that each of its jobs needs a place in.
+        self.names = names
+        #: Key to job.
+        self.jobs = SmallTree()
+
+    def add(self, key: int, job) -> None:
+        """Put a job in at ``key``, or right behind what is there."""
+        jobs = self.jobs
+        while not jobs.insert(key, job):
+            key += 1
+        self.length += 1
+
+    def add_front(self, job) -> None:
+        """Put a job before all that came by itself, behind others put so."""
+        jobs = self.jobs
+        key = 1
+        if jobs and jobs.minKey() < FRONT:
+            key = jobs.maxKey(FRONT) + 1
+        self.add(key, job)
+
+    def remove(self, key: int) -> None:
+        """Take out the job at ``key``."""
+        del self.jobs[key]
+        self.length -= 1
+
+    def find(self, job, hint: int | None = None) -> int | None:
+        """The job's key; looks from ``hint`` on first. None if it isn't here."""
+        if hint is not None:
+            for count, (key, other) in enumerate(self.jobs.items(hint)):
+                if same(other, job):
+                    return key
+                if count > 100:
+                    break
+        for key, other in self.jobs.items():
+            if same(other, job):
+                return key
+        return None
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __bool__(self) -> bool:
+        return True

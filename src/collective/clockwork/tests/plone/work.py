@@ -1,0 +1,131 @@
+"""Functions that the tests queue as jobs; they are found again by their names."""
+
+from __future__ import annotations
+
+from AccessControl import getSecurityManager
+from plone import api
+from plone.dexterity.utils import createContentInContainer
+from Products.CMFCore.utils import getToolByName
+from zope.component.hooks import getSite
+from zope.globalrequest import getRequest
+
+import queue
+import threading
+import transaction
+
+
+#: What happened in this process, in order; emptied by the test case.
+happened: list = []
+
+
+def add_numbers(context, *numbers):
+    return sum(numbers)
+
+
+def add_page(context, page_id, title=""):
+    """Add a page with the checks that a user's own request would meet."""
+    createContentInContainer(context, "Document", id=page_id, title=title or page_id)
+    return page_id
+
+
+def submit(context, page_id):
+    getToolByName(context, "portal_workflow").doActionFor(context[page_id], "submit")
+
+
+def find_pages(context):
+    catalog = api.portal.get_tool("portal_catalog")
+    return sorted(brain.getId for brain in catalog(portal_type="Document"))
+
+
+def fail(context, text="as the test asked"):
+    raise RuntimeError(text)
+
+
+def write_and_fail(context):
+    context.title = "half done"
+    raise RuntimeError("after writing")
+
+
+def doom(context):
+    transaction.doom()
+
+
+def note(context, word):
+    happened.append(word)
+    return word
+
+
+#: Set by ``wait_for_release`` when it begins, and by a test to let it end.
+begun = threading.Event()
+released = threading.Event()
+
+
+def wait_for_release(context):
+    begun.set()
+    if not released.wait(30):
+        raise RuntimeError("nobody released this job")
+    return "released"
+
+
+#: Names of jobs that began ``begin_and_wait``, and what lets each end.
+arrivals: queue.SimpleQueue = queue.SimpleQueue()
+gates = {name: threading.Event() for name in ("first", "second", "third")}
+
+
+def begin_and_wait(context, name):
+    arrivals.put(name)
+    if not gates[name].wait(30):
+        raise RuntimeError(f"nobody let {name} end")
+    happened.append(name)
+
+
+def note_result(result):
+    happened.append(("result", result))
+
+
+def note_failure(failure):
+    happened.append(("failure", failure.getErrorMessage()))
+
+
+def describe_world(context):
+    """What a job finds around it, as plain values."""
+    user = getSecurityManager().getUser()
+    request = getRequest()
+    return {
+        "context": "/".join(context.getPhysicalPath()),
+        "site": "/".join(getSite().getPhysicalPath()),
+        "portal": "/".join(api.portal.get().getPhysicalPath()),
+        "user": user.getId(),
+        "roles": sorted(user.getRolesInContext(context)),
+        "request": request is not None and context.REQUEST is request,
+        "layers": [iface.__name__ for iface in request.__provides__.interfaces()],
+    }
+
+
+def upset_the_world(context):
+    """Leave everything in disorder, as bad code may."""
+    from AccessControl.SecurityManagement import newSecurityManager
+    from AccessControl.users import system
+    from zope.component.hooks import setSite
+    from zope.globalrequest import setRequest
+
+    newSecurityManager(None, system)
+    setSite(None)
+    setRequest(None)
+
+
+def queue_another(context, word):
+    """Queue a further job from inside of one; its result becomes this one's."""
+    from collective.clockwork.interfaces import IAsyncService
+    from zope.component import getUtility
+
+    return getUtility(IAsyncService).queueJobInQueue("", (), note, context, word)
+
+
+class Stand:
+    """A class with a method and a lambda, to be refused in different ways."""
+
+    def method(self, context):
+        return None
+
+    unnamed = staticmethod(lambda context: None)
