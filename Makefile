@@ -60,6 +60,14 @@ format: $(INSTALLED) ## Put style and markup right
 docs: $(INSTALLED) ## Build the documentation into docs/_build/html
 	@$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
+# Buildout's form of the same versions; Python 3.10's in a section of their own.
+versions.cfg: constraints.txt
+	@{ echo '# Made from constraints.txt by `make versions.cfg`.'; echo '[versions]'; \
+	sed -n -E '/; *python_version *< /d; s/^([A-Za-z][^=]*)==([^; ]+).*/\1 = \2/p' $<; \
+	echo; echo '[versions:python_version < "3.11"]'; \
+	sed -n -E 's/^([A-Za-z][^=]*)==([^; ]+); *python_version *< .*/\1 = \2/p' $<; \
+	} > $@
+
 .PHONY: clean
 clean: ## Remove all that was made, but not the local stack's data
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis

@@ -87,6 +87,7 @@ setup(
             "plone.app.testing",
             "plone.testing",
             "pytest",
+            "pytest-timeout",
             "requests",
             "ruff",
             "selenium",

@@ -19,6 +19,10 @@ import sys
 import time
 
 
+#: Packages that the sites of the local stack have besides the add-on.
+PACKAGES = ("sandbox.demosite",)
+
+
 def say(text: str = "") -> None:
     """Print a line so that it is seen at once, into a pipe as well."""
     print(text, flush=True)
@@ -48,6 +52,7 @@ def describe(stack: Stack) -> None:
     """Print what one needs to know to use the running stack."""
     say()
     say(f"  Plone       {stack.site_url}")
+    say(f"  try it      {stack.site_url}/{people.FOLDER_ID}/@@try-it")
     say(f"  jobs        {stack.site_url}/@@background-jobs")
     say(f"  data, logs  {stack.configuration.var}")
     say()
@@ -87,7 +92,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     try:
-        stack = stack_from_variables(os.environ)
+        stack = stack_from_variables(os.environ, packages=PACKAGES)
     except (ValueError, ports.PortInUse) as error:
         print(error, file=sys.stderr)
         return 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 from AccessControl.SecurityManagement import newSecurityManager
 from AccessControl.users import system
 from plone import api
+from plone.app.theming.interfaces import IThemeSettings
 from Products.CMFPlone.factory import addPloneSite
 from sandbox import people
 from Testing.makerequest import makerequest
@@ -56,6 +57,8 @@ def get_or_create_site(app):
         extension_ids=PROFILES,
     )
     site.portal_workflow.setDefaultChain("simple_publication_workflow")
+    # By default this address shows the site without its theme.
+    api.portal.set_registry_record("hostnameBlacklist", [], interface=IThemeSettings)
     return site
 
 

@@ -12,13 +12,14 @@ from collections.abc import Mapping
 from collective.clockwork.engine.callables import dotted_name
 from datetime import datetime
 from datetime import timedelta
-import io
 from OFS.interfaces import IItem
 from persistent import Persistent
-import pickle
 from Products.ZCatalog.interfaces import ICatalogBrain
 from typing import Any
 from zope.publisher.interfaces import IRequest
+
+import io
+import pickle
 
 
 #: Values of these types hold nothing that would have to be looked at.
@@ -54,9 +55,10 @@ def check_context(context: Any) -> None:
     try:
         path = context.getPhysicalPath()
         root = context.getPhysicalRoot()
-    except AttributeError as error:
+    except (AttributeError, TypeError) as error:
+        # An object that nothing leads to has a text in place of the second method.
         raise ValueError(
-            f"context is {context!r}, which has no path: {remedy}"
+            f"context is {context!r}, which has no place in a site: {remedy}"
         ) from error
     found = None if root is None else root.unrestrictedTraverse(path, None)
     if found is None or aq_base(found) is not aq_base(context):

@@ -39,7 +39,7 @@ from ZPublisher.HTTPRequest import HTTPRequest
 from ZPublisher.HTTPResponse import HTTPResponse
 
 
-#: Name of Zope's own database; the one that is asked where there is no such name.
+#: Name of Zope's own database. Test layers call theirs otherwise.
 MAIN_DATABASE = "main"
 
 Path = tuple[str, ...]
@@ -92,13 +92,16 @@ def uid_of(obj: Any) -> str | None:
 def application(connection: Any) -> Any:
     """Zope's application, over a connection to any database of the process.
 
-    It takes part in the transaction of that connection.
+    It takes part in the transaction of that connection. LookupError if none of
+    the databases has one.
     """
-    database = connection.db()
-    name = MAIN_DATABASE
-    if name not in database.databases:
-        name = database.database_name
-    return connection.get_connection(name).root()["Application"]
+    databases = connection.db().databases
+    for name in sorted(databases, key=lambda name: name != MAIN_DATABASE):
+        root = connection.get_connection(name).root()
+        if "Application" in root:
+            return root["Application"]
+    known = ", ".join(map(repr, databases))
+    raise LookupError(f"None of the databases {known} holds a Zope application")
 
 
 def find_site(app: Any, path: Path, uid: str | None) -> Any:
@@ -130,13 +133,14 @@ def find_user(app: Any, folder_path: Path, user_id: str | None) -> Any:
 
 def find_context(site: Any, path: Path, uid: str | None) -> Any:
     """The object, also if it was moved inside the site; BadRequest if gone."""
-    found = _object_at(site.getPhysicalRoot(), path)
+    root = site.getPhysicalRoot()
+    found = _object_at(root, path)
     if _is(found, uid):
         return found
     if uid is not None:
         catalog = getToolByName(site, "portal_catalog")
         for brain in catalog.unrestrictedSearchResults(UID=uid):
-            found = brain._unrestrictedGetObject()
+            found = _object_at(root, tuple(brain.getPath().split("/")))
             if _is(found, uid):
                 return found
     raise BadRequest(f"Context path {'/'.join(path)} not found")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -111,49 +112,50 @@ def describe(job: Any) -> JobInfo:
     )
 
 
-def walk(queues: Mapping[str, Any], statuses: Sequence[str]) -> Iterator[Iterable]:
-    """Sequences of jobs that together hold those with one of these statuses.
+def find(
+    queues: Mapping[str, Any],
+    is_wanted: Callable[[Any], bool],
+    statuses: Sequence[str],
+    limit: int | None = None,
+) -> list:
+    """Jobs that are wanted and have one of these statuses, each once, unsorted.
 
-    Each is bounded by SCAN_LIMIT. A job may come up twice, and jobs of other
-    statuses may be among them: it is the caller who looks at each.
+    Of finished ones at most ``limit``, the newest.
     """
-    agents = [
+
+    def matches(job: Any) -> bool:
+        return is_wanted(job) and status_of(job) in statuses
+
+    found = {job._p_oid: job for job in _unfinished(queues, statuses) if matches(job)}
+    if "completed" in statuses or "failed" in statuses:
+        finished = filter(matches, _finished(queues))
+        found.update((job._p_oid, job) for job in islice(finished, limit))
+    return list(found.values())
+
+
+def _agents(queues: Mapping[str, Any]) -> list:
+    return [
         agent
         for queue in queues.values()
         for agents in queue.dispatchers.values()
         for agent in agents.values()
     ]
-    if "queued" in statuses:
-        for queue in queues.values():
-            yield islice(queue, SCAN_LIMIT)
+
+
+def _unfinished(queues: Mapping[str, Any], statuses: Sequence[str]) -> Iterator:
+    """Jobs that wait or run, and those that ended a moment ago."""
     for queue in queues.values():
-        yield islice(queue.waiting.values(), SCAN_LIMIT)
-    for agent in agents:
-        yield list(agent)
-    if "completed" in statuses or "failed" in statuses:
-        histories = [islice(agent.completed, SCAN_LIMIT) for agent in agents]
-        yield islice(merge(*histories, key=_age), SCAN_LIMIT)
+        if "queued" in statuses:
+            yield from islice(queue, SCAN_LIMIT)
+        yield from islice(queue.waiting.values(), SCAN_LIMIT)
+    for agent in _agents(queues):
+        yield from list(agent)
 
 
-def find(
-    queues: Mapping[str, Any],
-    is_wanted: Any,
-    statuses: Sequence[str],
-    limit: int | None,
-) -> list:
-    """Jobs that are wanted and have one of these statuses, each once.
-
-    ``is_wanted`` is called with a job. At most ``limit`` are taken of each
-    sequence of ``walk``.
-    """
-    found: dict[bytes, Any] = {}
-    for jobs in walk(queues, statuses):
-        matching = (
-            job for job in jobs if is_wanted(job) and status_of(job) in statuses
-        )
-        for job in islice(matching, limit):
-            found[job._p_oid] = job
-    return list(found.values())
+def _finished(queues: Mapping[str, Any]) -> Iterator:
+    """Jobs that ended, the last one first."""
+    histories = [agent.completed for agent in _agents(queues)]
+    return islice(merge(*histories, key=_age), SCAN_LIMIT)
 
 
 def newest_first(job: Any) -> float:
@@ -223,4 +225,4 @@ def _reason(job: Any, queue: Any) -> str:
 
 def is_alive(agents: Any) -> bool:
     """Whether a dispatcher, given by its DispatcherAgents, can run jobs now."""
-    return bool(agents.activated) and not agents.dead
+    return agents.alive

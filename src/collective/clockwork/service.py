@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collective.clockwork import arguments
 from collective.clockwork import identity
 from collective.clockwork import jobinfo
@@ -145,6 +146,9 @@ class OutcomeJob(ServiceJob):
         except BadRequest:
             return
 
+    def on_result(self, result: Any) -> None:
+        """Send no event about the sending of an event."""
+
     def invoke(self, args: tuple, kwargs: dict) -> Any:
         """Send the event; it has no context."""
         return self.callable(*args, **kwargs)
@@ -270,7 +274,9 @@ class AsyncService:
         *job_infos: JobDescription,
     ) -> BatchJob:
         """See IAsyncService."""
-        return self._put(self._batch(compose.run_parallel, job_infos), queue, quota_names)
+        return self._put(
+            self._batch(compose.run_parallel, job_infos), queue, quota_names
+        )
 
     def findJobs(
         self, status: str | None = None, user: str | None = None, limit: int = 200
@@ -283,7 +289,7 @@ class AsyncService:
             )
         is_ours = self._belongs_to_current_site()
         found = jobinfo.find(
-            self.getQueues(),
+            self._queues_as_they_are(),
             lambda job: is_ours(job) and (user is None or job.user_id == user),
             jobinfo.STATUSES if status is None else (status,),
             limit,
@@ -295,7 +301,7 @@ class AsyncService:
         """See IAsyncService."""
         counts = dict.fromkeys(jobinfo.STATUSES, 0)
         is_ours = self._belongs_to_current_site()
-        for job in jobinfo.find(self.getQueues(), is_ours, jobinfo.STATUSES, None):
+        for job in jobinfo.find(self._queues_as_they_are(), is_ours, jobinfo.STATUSES):
             counts[jobinfo.status_of(job)] += 1
         return counts
 
@@ -315,11 +321,15 @@ class AsyncService:
         return len(
             {
                 uuid
-                for queue in self.getQueues().values()
+                for queue in self._queues_as_they_are().values()
                 for uuid, agents in queue.dispatchers.items()
                 if jobinfo.is_alive(agents)
             }
         )
+
+    def _queues_as_they_are(self) -> Mapping[str, Queue]:
+        """The queues for one who only looks: makes nothing."""
+        return self._connection().root().get(KEY, {})
 
     def _connection(self) -> Any:
         """To the queues' database, in the transaction of the current site."""

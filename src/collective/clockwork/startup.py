@@ -24,13 +24,14 @@ from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.subscribers import ThreadedDispatcherInstaller
 from collective.clockwork.interfaces import IAsyncDatabase
 from collective.clockwork.service import ensure_default_quota
-import logging
-import sys
 from transaction import TransactionManager
 from typing import Any
 from ZODB.interfaces import IDatabase
 from zope.component import getGlobalSiteManager
 from zope.component import queryUtility
+
+import logging
+import sys
 
 
 logger = logging.getLogger("collective.clockwork")

@@ -26,9 +26,9 @@ database of its own. Queueing alone can be tested on an integration layer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-import collective.clockwork
 from collective.clockwork.engine import testing as engine_testing
 from collective.clockwork.engine.dispatcher import Dispatcher
+from collective.clockwork.engine.dispatcher import pop as forget_dispatcher
 from collective.clockwork.engine.interfaces import IDispatcherActivated
 from collective.clockwork.engine.subscribers import agent_installer
 from collective.clockwork.engine.testing import wait_for_result
@@ -40,11 +40,13 @@ from plone.app.testing import FunctionalTesting
 from plone.app.testing import IntegrationTesting
 from plone.app.testing import PLONE_FIXTURE
 from plone.app.testing import PloneSandboxLayer
-import transaction
 from typing import Any
 from uuid import uuid4
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
+
+import collective.clockwork
+import transaction
 
 
 __all__ = [
@@ -111,4 +113,5 @@ def running_worker(db: Any, poll_interval: float = 0.2) -> Iterator[Dispatcher]:
     finally:
         transaction.abort()
         engine_testing.tear_down_dispatcher(dispatcher)
+        forget_dispatcher(dispatcher.UUID)
         registry.unregisterHandler(agent_installer, [IDispatcherActivated])

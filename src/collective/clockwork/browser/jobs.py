@@ -9,6 +9,7 @@ from __future__ import annotations
 from collective.clockwork import _
 from collective.clockwork.interfaces import IAsyncService
 from DateTime import DateTime
+from datetime import timedelta
 from importlib.metadata import version
 from plone.app.event.base import default_timezone
 from plone.base.i18nl10n import ulocalized_time
@@ -37,6 +38,9 @@ PAGE_SIZE = 100
 
 #: How many characters of a result or of arguments the list shows.
 EXCERPT = 160
+
+#: A job that is due no later than this after it was queued counts as not delayed.
+AT_ONCE = timedelta(seconds=1)
 
 
 class JobPage(BrowserView):
@@ -86,7 +90,7 @@ class JobPage(BrowserView):
         """What happened when: label, text for people, ISO for machines."""
         moments = [
             (_("label_queued_at", default="Queued"), job.queued_at),
-            (_("Due"), job.due if job.status == "queued" else None),
+            (_("Due"), job.due if self.is_delayed(job) else None),
             (_("Started"), job.started),
             (_("Ended"), job.ended),
         ]
@@ -96,11 +100,19 @@ class JobPage(BrowserView):
             if moment is not None
         ]
 
+    def is_delayed(self, job: JobInfo) -> bool:
+        """Whether the job waits for a moment later than that of its queueing."""
+        if job.status != "queued" or job.due is None:
+            return False
+        return job.queued_at is None or job.due - job.queued_at > AT_ONCE
+
     def duration(self, job: JobInfo) -> str | None:
         """How long an ended job ran, as "0.4 s", "3 min 20 s" or "2 h 5 min"."""
         if job.started is None or job.ended is None:
             return None
         seconds = max(0.0, (job.ended - job.started).total_seconds())
+        if seconds < 0.05:
+            return "< 0.1 s"
         if seconds < 10:
             return f"{seconds:.1f} s"
         minutes, seconds = divmod(round(seconds), 60)

@@ -7,8 +7,9 @@ from collective.clockwork.browser.jobs import JobPage
 from collective.clockwork.browser.jobs import STATUSES
 from collective.clockwork.jobinfo import JobInfo
 from dataclasses import asdict
-import json
 from zope.i18n import translate
+
+import json
 
 
 #: How many jobs are told unless the request says otherwise, and at most.
@@ -87,7 +88,8 @@ class JobsJSON(JobPage):
 
     def sentence(self, job: JobInfo) -> str:
         """The status with its time, as in plone.app.async: "Started at ..."."""
-        moment = job.ended or job.started or job.due or job.queued_at
+        due = job.due if self.is_delayed(job) else None
+        moment = job.ended or job.started or due or job.queued_at
         if moment is None:
             return translate(self.status_title(job), context=self.request)
         mapping = {"time": self.localized(moment)}
@@ -95,7 +97,7 @@ class JobsJSON(JobPage):
             text = _("Ended at ${time}", mapping=mapping)
         elif job.started:
             text = _("Started at ${time}", mapping=mapping)
-        elif job.due:
+        elif due:
             text = _("Scheduled for ${time}", mapping=mapping)
         else:
             text = _("Queued at ${time}", mapping=mapping)

@@ -17,6 +17,7 @@ from .base import same
 from .commit import log
 from .lanes import Lane
 from .run import decide_interrupt
+from .run import DONE
 from collections.abc import Callable
 from collections.abc import Iterator
 from ZODB.POSException import POSKeyError
@@ -293,25 +294,23 @@ def sweep(queue, agent, reports: dict, outer_jobs: list, now_us: int) -> None:
             kept.append(entry)
             continue
         live.keep(agent, job)
-        if outcome == "waiting":
-            if job._status == 1:
-                wait(queue, job)
-            elif not any(same(job, outer) for outer in outer_jobs):
-                finished.append(job)
+        # While it is in this agent's claims nobody else has it, so whatever a
+        # thread believes of it, what counts is how the job stands there.
+        if outcome == DONE or job._status == 3:
+            finished.append(job)
+        elif job.is_waiting:
+            wait(queue, job)
         else:
             leaving.append(job)
-            if outcome == "done":
-                finished.append(job)
-            elif outcome != LOST:
-                place(queue, job, key, now_us)
+            place(queue, job, key, now_us)
     if len(kept) != len(agent.claims.entries):
         agent.claims.entries = tuple(kept)
     for job in outer_jobs:
-        queue.waiting.pop(u64(job._p_oid), None)
-        leaving.append(job)
-        finished.append(job)
-    if leaving:
-        drop(queue, leaving)
+        # One that is claimed still is swept by its own agent.
+        if queue.waiting.pop(u64(job._p_oid), None) is not None:
+            finished.append(job)
+    if leaving or finished:
+        drop(queue, [*leaving, *finished])
     if finished:
         agent.completed.extend(finished)
 
@@ -358,7 +357,23 @@ def take_back(queue, agent, now_us: int) -> int:
         agent.claims.entries = ()
     if agent.activity.running:
         agent.activity.running = ()
+    _recover_waiting(queue, agent, now_us)
     return len(entries)
+
+
+def _recover_waiting(queue, agent, now_us: int) -> None:
+    """Outer jobs that ended in a process which could not say so any more."""
+    for number, job in list(queue.waiting.items()):
+        if job.is_waiting:
+            continue
+        del queue.waiting[number]
+        drop(queue, [job])
+        if job._status == 3:
+            agent.completed.add(job)
+        else:
+            job.attempt += 1
+            job.parent = queue
+            place(queue, job, None, now_us)
 
 
 def _interrupt(agent, job) -> None:

@@ -33,7 +33,7 @@ STUCK = "STUCK"
 STARTING = "STARTING"
 
 #: Seconds between two looks at whether others are alive.
-OBSERVE_INTERVAL = 5
+OBSERVE_INTERVAL = 2
 #: Seconds that running jobs get when the dispatcher stops.
 GRACE = 5
 #: Longest wait in seconds between two tries to reach a storage that is away.
@@ -177,7 +177,7 @@ class Dispatcher:
                 log.critical("poll of dispatcher %s failed", self.UUID, exc_info=True)
                 wait = 1.0
                 self.stopping.wait(1)
-            self.waker.wait(wait)
+            self.waker.wait(wait, watch=self._has_room())
         self._finish(connection)
 
     def poll(self, connection) -> float:
@@ -202,6 +202,10 @@ class Dispatcher:
         self.tm.abort()
         self.last_poll = clock.monotonic()
         return wait
+
+    def _has_room(self) -> bool:
+        stations = self.stations.values()
+        return not stations or any(station.pool.wanted() for station in stations)
 
     def _station(self, queue_name: str, agent_name: str, agents) -> Station:
         key = (queue_name, agent_name)
@@ -287,14 +291,7 @@ class Dispatcher:
 
     def _observe_one(self, agents) -> None:
         silence = self.observer.silence(agents)
-        if silence <= agents.ping_death_interval.total_seconds():
-            return
-        if (
-            not agents.holds_jobs()
-            and silence
-            <= 10 * (agents.ping_death_interval + agents.ping_interval).total_seconds()
-        ):
-            # It has nothing that anybody waits for, and idle ones ping rarely.
+        if not agents.is_silent(silence):
             return
         log.warning(
             "dispatcher %s is silent for %d s: taking its jobs over",
@@ -336,10 +333,11 @@ class Dispatcher:
 
     def _finish(self, connection) -> None:
         """Give back what was not begun, wait for what runs, and say good-bye."""
+        deadline = clock.monotonic() + self._grace
         for station in self.stations.values():
             station.pool.withdraw()
         for station in self.stations.values():
-            station.pool.stop(self._grace)
+            station.pool.stop(deadline)
         if connection is not None:
             result = try_five_times(
                 lambda: self._deactivate_in(connection), "deactivating", self.tm

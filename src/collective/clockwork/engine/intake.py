@@ -178,6 +178,8 @@ def _leases_of(db, oid: bytes) -> _Leases:
 def intake_for(intakes: Intakes) -> Intake:
     """The intake of the connection that ``intakes`` was loaded from."""
     connection = intakes._p_jar
+    # A ghost has no serial yet, and would look as if it were not committed.
+    intakes._p_activate()
     if connection is None or intakes._p_serial == z64:
         # Nobody else can see a queue that is not committed.
         return intakes.by_name[intakes.stock[0]]

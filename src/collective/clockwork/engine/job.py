@@ -17,6 +17,7 @@ from . import interfaces
 from . import retry
 from . import run
 from .base import Base
+from .base import same
 from .callbacks import adopt
 from .callbacks import ConditionalCallbackProxy
 from .callbacks import SuccessFailureCallbackProxy
@@ -35,6 +36,7 @@ from .retry import RetryCommonFourTimes
 from .views import Annotations
 from .views import Arguments
 from .views import Keywords
+from collections.abc import Iterator
 from datetime import datetime
 from datetime import timedelta
 from uuid import UUID
@@ -455,11 +457,23 @@ class Job(Base):
         self._status = IN_CALLBACKS if self._callbacks else FINISHED
 
     def wait_for(self, inner: Job) -> None:
-        """Stay active until ``inner``, which the callable returned, is done."""
+        """Stay active until ``inner``, which the callable returned, is done.
+
+        Raises ValueError if that one is this job, or waits for it.
+        """
+        if same(inner, self) or any(same(inner, job) for job in self.waiting_for_it()):
+            raise ValueError(f"{self!r} would wait for itself: it returned {inner!r}")
         self._result = inner
         self._status = BEGUN
         inner._outer = self
         inner.addCallback(Job(self.inner_done))
+
+    def waiting_for_it(self) -> Iterator[Job]:
+        """The job that waits for this one, the one that waits for that, and so on."""
+        outer = self._outer
+        while outer is not None:
+            yield outer
+            outer = outer._outer
 
     def inner_done(self, result) -> None:
         """Callback of the inner job: its result becomes this job's."""

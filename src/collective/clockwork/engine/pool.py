@@ -195,13 +195,12 @@ class AgentThreadPool:
                 if running.since <= limit
             )
 
-    def stop(self, seconds: float) -> bool:
-        """Let all threads end; whether they did within that time."""
+    def stop(self, deadline: float) -> bool:
+        """Let all threads end; whether they did by then (monotonic clock)."""
         with self._changed:
             self._wanted_threads = 0
             self._changed.notify_all()
-        deadline = clock.monotonic() + seconds
-        for thread in self.threads:
+        for thread in list(self.threads):
             thread.join(max(0.0, deadline - clock.monotonic()))
         return not any(thread.is_alive() for thread in self.threads)
 

@@ -31,6 +31,10 @@ from zope.event import notify
 from zope.interface import implementer
 
 
+#: An idle dispatcher pings this many times less often than one that holds jobs.
+IDLE_PING_FACTOR = 5
+
+
 class Ping(Persistent):
     """A dispatcher's sign of life; written by it alone, a tiny record."""
 
@@ -102,7 +106,23 @@ class DispatcherAgents(Base, MutableMapping):
         observer = _observers.setdefault(
             None if jar is None else (jar.db().database_name, self._p_oid), Observer()
         )
-        return observer.silence(self) > self.ping_death_interval.total_seconds()
+        return self.is_silent(observer.silence(self))
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether a silence of that length means that it is dead."""
+        limit = self.ping_death_interval
+        if not self.holds_jobs():
+            limit += IDLE_PING_FACTOR * self.ping_interval
+        return seconds > limit.total_seconds()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it seems to work, going by the wall clock: for display only."""
+        last = self.last_ping
+        if self._activated is None or last is None:
+            return False
+        limit = IDLE_PING_FACTOR * self.ping_interval + self.ping_death_interval
+        return clock.now() - last <= limit
 
     def mark(self) -> tuple:
         """Changes with everything that the dispatcher writes."""

@@ -174,7 +174,7 @@ class Run:
         self.tm.abort()
         self.tm.begin()
         if self._look(self._landed):
-            return DONE
+            return WAITING if self.job.is_waiting else DONE
         decision = self._ask(failure, at_commit)
         # The policy may have waited: look at the database of now.
         self.tm.abort()
@@ -215,7 +215,7 @@ class Run:
         Raises ReassignedError if the job is not this run's any more.
         """
         job = self.job
-        if job._status >= 2 and job._active_start == self.started:
+        if job._status >= 1 and job._active_start == self.started:
             return True
         self._assert_owned()
         return False

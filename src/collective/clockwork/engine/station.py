@@ -13,6 +13,7 @@ from .claims import sweep
 from .pool import AgentThreadPool
 from .pool import MOST
 from .pool import Ticket
+from .presence import IDLE_PING_FACTOR
 from ZODB.utils import u64
 
 
@@ -24,8 +25,6 @@ SWEEP_DELAY = 0.2
 #: such reports.
 SHOWN_AFTER = 0.4
 SHOWN_EVERY = 0.5
-#: An idle dispatcher pings this many times less often than a busy one.
-IDLE_PING_FACTOR = 3
 #: Seconds that an intake must be untouched to be closed.
 REAP_AFTER = 3600
 #: Seconds between two looks for such intakes.
@@ -109,6 +108,8 @@ class Station:
         if not (runs or changed or due):
             tm.abort()
             return
+        if now - agents.ping.at > agents.ping_interval // clock.MICROSECOND:
+            agents.ping.at = now
         tm.commit()
         self._wrote_at = clock.monotonic()
         self.pool.forget(reports, outer)

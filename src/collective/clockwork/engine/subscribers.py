@@ -22,6 +22,9 @@ from zope.event import notify
 
 import transaction
 
+# Importing it is what lets handlers hear of events.
+import zope.component.event  # noqa: F401
+
 
 class QueueInstaller:
     """Makes the queues that are missing, in a transaction of its own.

@@ -5,6 +5,16 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_variables_of_a_running_cluster():
-    """Keep the variables of a worker started from this shell out of the tests."""
-    os.environ.pop("ZC_ASYNC_UUID", None)
+def process_uuid_of_the_tests(tmp_path_factory):
+    """Give the test process a UUID file of its own.
+
+    Neither a worker started from the same shell is meant, nor is a file left in
+    the current directory.
+    """
+    before = os.environ.get("ZC_ASYNC_UUID")
+    os.environ["ZC_ASYNC_UUID"] = str(tmp_path_factory.mktemp("uuid") / "uuid.txt")
+    yield
+    if before is None:
+        del os.environ["ZC_ASYNC_UUID"]
+    else:
+        os.environ["ZC_ASYNC_UUID"] = before

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collective.clockwork.engine import local
 from collective.clockwork.engine.failure import Failure
 from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.retry import RetryCommonFourTimes
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 
 import threading
+import transaction
 
 
 class Counter(Persistent):
@@ -125,3 +130,275 @@ def exit_thread():
 
 def results(*jobs):
     return tuple(job.result for job in jobs)
+
+
+class Trouble:
+    """Makes coming commits of a transaction manager fail; register as a synch.
+
+    Each commit takes the next error; with none left, commits work.
+    """
+
+    def __init__(self, *errors):
+        self.errors = list(errors)
+        self.raised = 0
+
+    def newTransaction(self, txn):
+        txn.addBeforeCommitHook(self._raise_next)
+
+    def beforeCompletion(self, txn):
+        """Part of the protocol of synchronizers."""
+
+    def afterCompletion(self, txn):
+        """Part of the protocol of synchronizers."""
+
+    def _raise_next(self):
+        if self.errors:
+            self.raised += 1
+            raise self.errors.pop(0)
+
+
+class Waits(list):
+    """Takes the place of a dispatcher's stop: notes waits instead of waiting."""
+
+    def wait(self, seconds):
+        if seconds >= 1:
+            self.append(seconds)
+        return False
+
+    def is_set(self):
+        return False
+
+
+def raise_error(error):
+    raise error
+
+
+def fail_at_commit(name, failures, error):
+    """Lets the commit of its transaction fail so many times."""
+    calls[name] = calls.get(name, 0) + 1
+    if calls[name] <= failures:
+        transaction.get().addBeforeCommitHook(raise_error, (error,))
+    return calls[name]
+
+
+def fail_and_fail_at_commit(message, commit_message):
+    error = RuntimeError(commit_message)
+    transaction.get().addBeforeCommitHook(raise_error, (error,))
+    raise ValueError(message)
+
+
+class OwnWork(Job):
+    """Its callable is a method of its own."""
+
+    def __init__(self, *args):
+        super().__init__(self.work, *args)
+
+    def work(self, *args):
+        return (type(self).__name__, args)
+
+
+class Calls(Persistent):
+    """A persistent object that can be called."""
+
+    def __call__(self, value):
+        return ("called", value)
+
+
+def call_self():
+    return local.getJob()()
+
+
+def call_parent(result):
+    return local.getJob().parent()
+
+
+def note_own_status(ledger, *args):
+    ledger.note(str(local.getJob().status))
+
+
+def note_parent_status(ledger, result):
+    ledger.note(str(local.getJob().parent.status))
+
+
+def return_self():
+    return local.getJob()
+
+
+def first_type(job):
+    return type(job).__name__
+
+
+def triple(value):
+    return value * 3
+
+
+class Decides(RetryCommonFourTimes):
+    """A retry policy that always says what its class says."""
+
+    decision: object = False
+
+    def jobError(self, failure, data_cache):
+        return self.decision
+
+    def commitError(self, failure, data_cache):
+        return self.decision
+
+    def interrupted(self):
+        return self.decision
+
+
+class InAnHour(Decides):
+    decision = timedelta(hours=1)
+
+
+class InYear3000(Decides):
+    decision = datetime(3000, 1, 1)
+
+
+def raise_key_error_of(mapping):
+    raise KeyError(mapping)
+
+
+class Unreadable(Exception):
+    """Has no readable message."""
+
+    def __str__(self):
+        raise RuntimeError("no message")
+
+
+class Unpicklable(Exception):
+    """Cannot be stored."""
+
+    def __reduce__(self):
+        raise TypeError("cannot be stored")
+
+
+def raise_unreadable():
+    raise Unreadable()
+
+
+def raise_unpicklable():
+    raise Unpicklable("lost")
+
+
+def raise_huge():
+    raise ValueError("x" * 1_000_000)
+
+
+def use_a_secret():
+    password = "swordfish"
+    raise LookupError(f"{len(password)} characters")
+
+
+def append_to_batch(function, *args):
+    """Lets the batch that the running job is a member of grow."""
+    local.getJob()._outer.args.append(Job(function, *args))
+
+
+def grow_by_callback(result):
+    local.getJob().parent._outer.args.append(Job(mirror, "grown"))
+    return result
+
+
+def total(*jobs):
+    return sum(job.result for job in jobs)
+
+
+def chosen_by_oid(agent):
+    """A chooser: takes jobs of ``mirror`` only."""
+    return agent.queue.claim(lambda job: job.callable_name.endswith(".mirror"))
+
+
+def mirrors(job):
+    """A filter: takes jobs of ``mirror`` only."""
+    return job.callable_name.endswith(".mirror")
+
+
+def spawn(ledger, count):
+    """Queues ``count`` jobs from inside a job."""
+    for number in range(count):
+        local.getQueue().put(Job(note, ledger, f"spawned {number}"))
+
+
+def annotate(name, value):
+    local.setLiveAnnotation(name, value)
+    return local.getLiveAnnotation(name)
+
+
+def meet(own, other):
+    """Says ``own`` and waits until the other job has said ``other``."""
+    gate(own).set()
+    if not gate(other).wait(20):
+        raise RuntimeError(f"{other} never came")
+    return own
+
+
+LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
+
+
+class BeforeCompletion:
+    """Acts once, in the transaction that is about to complete a job."""
+
+    def __init__(self, job, act):
+        self.job = job
+        self.act = act
+        self.done = False
+
+    def newTransaction(self, txn):
+        txn.addBeforeCommitHook(self._look)
+
+    def beforeCompletion(self, txn):
+        """Part of the protocol of synchronizers."""
+
+    def afterCompletion(self, txn):
+        """Part of the protocol of synchronizers."""
+
+    def _look(self):
+        if self.job._status == 3 and not self.done:
+            self.done = True
+            self.act()
+
+
+def add_callback_elsewhere(result):
+    """Adds a callback to its parent, from another connection."""
+    parent = local.getJob().parent
+    if len(parent.callbacks) > 1:
+        return
+    manager = transaction.TransactionManager()
+    connection = parent._p_jar.db().open(manager)
+    connection.get(parent._p_oid).addCallback(triple)
+    manager.commit()
+    connection.close()
+
+
+def first_and_note(ledger, name, result):
+    ledger.note(name)
+    return result
+
+
+def note_first(ledger, name, result):
+    ledger.note(name)
+
+
+def swallow(failure):
+    return 1
+
+
+def fail_with(result):
+    raise ValueError("a callback")
+
+
+def put_and_return_late(function, argument, result):
+    return local.getQueue().put(Job(function, argument))
+
+
+def is_positive(value):
+    return value > 0
+
+
+def is_negative(value):
+    return value < 0
+
+
+def say(text, result):
+    return text

@@ -3,77 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collective.clockwork.testing import COLLECTIVE_CLOCKWORK_FUNCTIONAL_TESTING
-from collective.clockwork.tests.plone.stubservice import ACTIVE
+from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.testing import drain
+from collective.clockwork.tests.plone import work
+from collective.clockwork.tests.plone.browsercase import BrowserTestCase
+from collective.clockwork.tests.plone.browsercase import text
+from collective.clockwork.tests.plone.browsercase import VIEWS
 from collective.clockwork.tests.plone.stubservice import COMPLETED
 from collective.clockwork.tests.plone.stubservice import FAILED
-from collective.clockwork.tests.plone.stubservice import install
 from collective.clockwork.tests.plone.stubservice import NOON
 from collective.clockwork.tests.plone.stubservice import QUEUED
-from collective.clockwork.tests.plone.stubservice import StubService
 from dataclasses import replace
 from datetime import timedelta
-import json
 from lxml import html
 from plone import api
 from plone.app.testing import setRoles
-from plone.app.testing import SITE_OWNER_NAME
-from plone.app.testing import SITE_OWNER_PASSWORD
 from plone.app.testing import TEST_USER_ID
-from plone.testing.zope import Browser
+from zope.component import getUtility
+
 import transaction
-import unittest
-from zope.i18n.config import COMPILE_MO_FILES
 
-
-VIEWS = (
-    "@@background-jobs",
-    "@@background-jobs-list",
-    "@@background-job?id=10",
-    "@@jobs.json",
-    "@@manage-job-queue",
-    "@@manage-job-error?id=10",
-)
 
 STATUS_LINKS = '//nav[@aria-label="Filter by status"]//a'
-
-
-class BrowserTestCase(unittest.TestCase):
-    layer = COLLECTIVE_CLOCKWORK_FUNCTIONAL_TESTING
-
-    def setUp(self):
-        self.portal = self.layer["portal"]
-        self.service = install(self, StubService(QUEUED, ACTIVE, COMPLETED, FAILED))
-        self.browser = self.browser_of(SITE_OWNER_NAME, SITE_OWNER_PASSWORD)
-
-    def browser_of(self, name=None, password=None):
-        browser = Browser(self.layer["app"])
-        browser.handleErrors = True
-        browser.raiseHttpErrors = False
-        if name is not None:
-            credentials = f"Basic {name}:{password}"
-            browser.addHeader("Authorization", credentials)
-        return browser
-
-    def open(self, view="@@background-jobs"):
-        """Open one of our views; what it shows, as a tree."""
-        self.browser.open(f"{self.portal.absolute_url()}/{view}")
-        return html.fromstring(self.browser.contents)
-
-    def open_json(self, view="@@jobs.json"):
-        self.browser.open(f"{self.portal.absolute_url()}/{view}")
-        return json.loads(self.browser.contents)
-
-    def shown_ids(self, page):
-        return [
-            row.get("id") for row in page.xpath('//tbody[starts-with(@id, "job-")]')
-        ]
-
-
-def text(page, path):
-    """The text of the one element at `path`, in single spaces."""
-    (element,) = page.xpath(path)
-    return " ".join(element.text_content().split())
 
 
 class TestTheList(BrowserTestCase):
@@ -120,6 +71,11 @@ class TestTheList(BrowserTestCase):
         self.assertEqual(
             ["2026-03-04T12:00:00+00:00", "2026-03-05T12:00:00+00:00"], times
         )
+
+    def test_a_job_that_is_due_at_once_shows_no_due_time(self):
+        self.service.jobs = [replace(QUEUED, due=NOON + timedelta(milliseconds=3))]
+        times = self.open().xpath('//tbody[@id="job-7"]//time')
+        self.assertEqual(1, len(times))
 
     def test_a_long_result_is_cut_in_the_list_and_whole_on_the_page_of_the_job(self):
         self.service.jobs = [replace(COMPLETED, result="x" * 2000)]
@@ -254,11 +210,6 @@ class TestHostileTexts(BrowserTestCase):
             "@@background-jobs?user=%22%3E%3Cscript%3Ealert(1)%3C/script%3E"
         )
 
-    def test_json_is_never_taken_for_html(self):
-        self.open_json()
-        self.assertEqual("application/json", self.browser.headers["Content-Type"])
-        self.assertEqual("nosniff", self.browser.headers["X-Content-Type-Options"])
-
 
 class TestOneJob(BrowserTestCase):
     def test_the_list_links_to_it(self):
@@ -294,58 +245,6 @@ class TestOneJob(BrowserTestCase):
                 self.assertIn("No such job", page.text_content())
 
 
-class TestJSON(BrowserTestCase):
-    def test_it_tells_counts_workers_and_every_field_of_the_jobs(self):
-        answer = self.open_json()
-        self.assertEqual(
-            {"queued": 1, "active": 1, "completed": 1, "failed": 1}, answer["counts"]
-        )
-        self.assertEqual(1, answer["workers"])
-        job = answer["jobs"][3]
-        self.assertEqual("10", job["id"])
-        self.assertEqual("2026-03-04T12:04:20+00:00", job["ended"])
-        self.assertEqual(["default"], job["quota_names"])
-        self.assertIsNone(job["due"])
-        self.assertEqual(set(FAILED.__dataclass_fields__), set(job))
-
-    def test_it_keeps_the_lists_of_plone_app_async(self):
-        answer = self.open_json()
-        self.assertEqual([7], [job["id"] for job in answer["queued"]])
-        self.assertEqual([9], [job["id"] for job in answer["completed"]])
-        (active,) = answer["active"]
-        self.assertEqual("40 %", active["progress"])
-        self.assertTrue(active["status"].startswith("Started at Mar 04, 2026"))
-        (dead,) = answer["dead"]
-        self.assertEqual("ValueError: no such chapter", dead["failure"])
-        self.assertEqual("my.addon.chapters.convert", dead["callable"])
-        self.assertEqual("'intro.rst'", dead["args"])
-
-    def test_it_filters_and_limits(self):
-        answer = self.open_json("@@jobs.json?status=failed&user=bob&limit=5")
-        self.assertEqual(["10"], [job["id"] for job in answer["jobs"]])
-        answer = self.open_json("@@jobs.json?limit=1")
-        self.assertEqual(["7"], [job["id"] for job in answer["jobs"]])
-
-    def test_wrong_parameters_answer_400_and_say_what_is_wrong(self):
-        for query, word in (
-            ("status=dead", "status"),
-            ("limit=0", "limit"),
-            ("limit=1001", "limit"),
-            ("limit=-1", "limit"),
-            ("limit=" + "9" * 5000, "limit"),
-            ("limit=many", "limit"),
-            ("user=a&user=b", "user"),
-        ):
-            with self.subTest(query=query[:20]):
-                answer = self.open_json(f"@@jobs.json?{query}")
-                self.assertTrue(self.browser.headers["Status"].startswith("400"))
-                self.assertIn(word, answer["error"])
-
-    def test_it_is_not_cached(self):
-        self.open_json()
-        self.assertEqual("no-store", self.browser.headers["Cache-Control"])
-
-
 class TestNamesAndEntries(BrowserTestCase):
     def test_the_old_name_of_the_list_leads_to_the_list(self):
         self.open("manage-job-queue")
@@ -360,9 +259,6 @@ class TestNamesAndEntries(BrowserTestCase):
         self.browser.getLink("Background jobs").click()
         self.assertTrue(self.browser.url.endswith("/@@background-jobs"))
 
-    @unittest.skipUnless(
-        COMPILE_MO_FILES, "needs zope_i18n_compile_mo_files=1 in the environment"
-    )
     def test_german_readers_get_german(self):
         self.browser.addHeader("Accept-Language", "de")
         settings = api.portal.get_tool("portal_languages").settings
@@ -418,3 +314,60 @@ class TestPermission(BrowserTestCase):
             with self.subTest(view=view):
                 status, _location = self.status_for(f"team/{view}", "Editor")
                 self.assertEqual("404", status)
+
+
+class TestWithTheRealService(BrowserTestCase):
+    """The same pages, with jobs that the service queued and a worker's code ran."""
+
+    real = True
+
+    def setUp(self):
+        super().setUp()
+        setRoles(self.portal, TEST_USER_ID, ["Manager"])
+        self.folder = api.content.create(self.portal, "Folder", "folder")
+        self.service = getUtility(IAsyncService)
+
+    def test_a_new_site_gets_the_explanation_and_the_warning(self):
+        transaction.commit()
+        page = self.open().text_content()
+        self.assertIn("There are no background jobs yet", page)
+        self.assertIn("No worker is running", page)
+
+    def test_a_queued_job_waits_and_says_why(self):
+        self.service.queueJob(work.add_numbers, self.folder, 40, 2)
+        transaction.commit()
+        (row,) = self.open("@@background-jobs?status=queued").xpath("//tbody")
+        row = row.text_content()
+        for fact in ("add_numbers", "/folder", TEST_USER_ID, "No worker is alive"):
+            self.assertIn(fact, row)
+
+    def test_a_job_that_ran_shows_its_result(self):
+        self.service.queueJob(work.add_numbers, self.folder, 40, 2)
+        drain()
+        (code,) = self.open("@@background-jobs?status=completed").xpath("//td/code")
+        self.assertEqual("42", code.text)
+
+    def test_a_job_that_failed_shows_error_and_traceback_as_text(self):
+        attack = "<script>alert(1)</script>"
+        self.service.queueJob(work.fail, self.folder, attack)
+        drain()
+        page = self.open("@@background-jobs?status=failed")
+        self.assertIn(f"RuntimeError: {attack}", page.text_content())
+        self.assertNotIn(attack, self.browser.contents)
+        (address,) = page.xpath("//tbody//th/a/@href")
+        self.browser.open(address)
+        self.assertIn("Traceback", self.browser.contents)
+        self.assertIn("work.py", self.browser.contents)
+        self.assertNotIn(attack, self.browser.contents)
+
+    def test_looking_at_real_jobs_writes_nothing(self):
+        self.service.queueJob(work.fail, self.folder)
+        drain()
+        self.service.queueJob(work.add_numbers, self.folder, 1)
+        transaction.commit()
+        database = self.portal._p_jar.db()
+        self.open()
+        before = database.lastTransaction()
+        for view in VIEWS:
+            self.browser.open(f"{self.portal.absolute_url()}/{view}")
+        self.assertEqual(before, database.lastTransaction())

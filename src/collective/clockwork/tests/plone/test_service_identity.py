@@ -119,8 +119,15 @@ class TestGone(ServiceTestCase):
         page = api.content.create(self.folder, "Document", "news")
         job = self.service.queueJob(work.describe_world, page)
         transaction.commit()
-        api.content.move(page, self.portal, "old-news")
-        self.assertEqual("/plone/old-news", self.run_job(job)["context"])
+        api.content.move(page, self.portal)
+        self.assertEqual("/plone/news", self.run_job(job)["context"])
+
+    def test_a_context_whose_catalog_entry_is_wrong_counts_as_gone(self):
+        self.result_of(work.add_page, "news")
+        page = self.folder["news"]
+        job = self.service.queueJob(work.note, page, "never")
+        self.folder._delOb("news")
+        self.assert_refused(job, "Context path /plone/folder/news not found")
 
     def test_a_job_whose_user_is_deleted_fails(self):
         job = self.service.queueJob(work.note, self.folder, "never")
@@ -131,9 +138,7 @@ class TestGone(ServiceTestCase):
     def test_a_job_whose_user_folder_is_gone_fails(self):
         job = self.service.queueJob(work.note, self.folder, "never")
         job.userfolder_path = ("", "plone", "folder", "acl_users")
-        self.assert_refused(
-            job, "Userfolder path /plone/folder/acl_users not found"
-        )
+        self.assert_refused(job, "Userfolder path /plone/folder/acl_users not found")
 
     def test_a_job_whose_site_is_deleted_fails(self):
         other = add_site(self.layer["app"], "other")
@@ -229,7 +234,9 @@ class TestUsersWhoCannotBeStored(ServiceTestCase):
 class TestRebasing(ServiceTestCase):
     def test_only_paths_inside_a_moved_site_move_with_it(self):
         old, new = ("", "a"), ("", "b", "c")
-        self.assertEqual(("", "b", "c", "x"), identity.rebased(("", "a", "x"), old, new))
+        self.assertEqual(
+            ("", "b", "c", "x"), identity.rebased(("", "a", "x"), old, new)
+        )
         self.assertEqual(("", "ab", "x"), identity.rebased(("", "ab", "x"), old, new))
 
 

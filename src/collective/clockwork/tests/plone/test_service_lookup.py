@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.presence import DispatcherAgents
 from collective.clockwork.jobinfo import JobInfo
 from collective.clockwork.jobinfo import TEXT_LIMIT
@@ -44,7 +45,9 @@ class TestFacts(LookupTestCase):
         info = self.info_of(job)
         self.assertEqual("queued", info.status)
         self.assertEqual("", info.queue)
-        self.assertEqual("collective.clockwork.tests.plone.work.add_page", info.function)
+        self.assertEqual(
+            "collective.clockwork.tests.plone.work.add_page", info.function
+        )
         self.assertEqual("/plone/folder", info.context)
         self.assertEqual("/plone", info.site)
         self.assertEqual(TEST_USER_ID, info.user)
@@ -179,6 +182,14 @@ class TestSearch(LookupTestCase):
         for wrong in (str(folder_id), "0", "999999999", str(2**64), "x", "-1", ""):
             self.assertIsNone(self.service.getJobInfo(wrong), wrong)
 
+    def test_looking_makes_no_queues(self):
+        root = self.portal._p_jar.root()
+        del root[KEY]
+        self.assertEqual([], self.service.findJobs())
+        self.assertEqual(0, sum(self.service.countJobs().values()))
+        self.assertEqual(0, self.service.workersAlive())
+        self.assertNotIn(KEY, root)
+
     def test_looking_writes_nothing(self):
         self.service.queueJob(work.note, self.folder, "x")
         transaction.commit()
@@ -199,7 +210,10 @@ class TestWorkers(LookupTestCase):
         self.assertEqual(0, self.service.workersAlive())
         self.assertEqual(
             [DispatcherAgents],
-            [type(agents) for agents in self.service.getQueues()[""].dispatchers.values()],
+            [
+                type(agents)
+                for agents in self.service.getQueues()[""].dispatchers.values()
+            ],
         )
 
 

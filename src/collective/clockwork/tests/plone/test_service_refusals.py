@@ -50,7 +50,7 @@ class TestFunctions(RefusalTestCase):
     def test_a_method_of_a_content_object_is_refused_with_the_remedy(self):
         self.assert_refused(
             TypeError,
-            r"Container\.reindexObject, and the object as context",
+            r"Folder\.reindexObject, and the object as context",
             self.folder.reindexObject,
             self.folder,
         )
@@ -61,11 +61,11 @@ class TestContexts(RefusalTestCase):
         self.assert_refused(ValueError, "context is None", work.note, None, "x")
 
     def test_an_object_without_a_path_is_refused(self):
-        self.assert_refused(ValueError, "no path", work.note, object(), "x")
+        self.assert_refused(ValueError, "no place in a site", work.note, object(), "x")
 
     def test_content_that_was_never_added_is_refused(self):
         page = createContent("Document", id="loose")
-        self.assert_refused(ValueError, "not in the database", work.note, page, "x")
+        self.assert_refused(ValueError, "no place in a site", work.note, page, "x")
 
     def test_content_that_was_only_wrapped_is_refused(self):
         page = createContent("Document", id="loose").__of__(self.folder)
@@ -111,7 +111,9 @@ class TestArguments(RefusalTestCase):
 
     def test_content_inside_a_new_persistent_mapping_is_refused(self):
         mapping = PersistentMapping({"page": self.folder.aq_base})
-        self.assert_refused(TypeError, "its UID or path", work.note, self.folder, mapping)
+        self.assert_refused(
+            TypeError, "its UID or path", work.note, self.folder, mapping
+        )
 
     def test_a_request_is_refused(self):
         self.assert_refused(
@@ -165,7 +167,9 @@ class TestQueuesAndQuotas(RefusalTestCase):
             )
 
     def test_an_unknown_queue_is_refused_with_the_known_ones(self):
-        self.assert_place_refused(ValueError, "queue is 'mail'.*one of ''", "mail", None)
+        self.assert_place_refused(
+            ValueError, "queue is 'mail'.*one of ''", "mail", None
+        )
 
     def test_something_else_than_a_queue_is_refused(self):
         self.assert_place_refused(ValueError, "queue is None", None, None)

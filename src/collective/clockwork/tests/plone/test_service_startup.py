@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collective.clockwork import startup
+from collective.clockwork import subscribers
 from collective.clockwork.engine import dispatcher
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.testing import tear_down_dispatcher
@@ -12,6 +13,8 @@ from collective.clockwork.testing import drain
 from collective.clockwork.testing import wait_for_result
 from collective.clockwork.tests.plone import work
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
+from plone.app.testing import popGlobalRegistry
+from plone.app.testing import pushGlobalRegistry
 from plone.testing import zca
 from transaction import TransactionManager
 from unittest import mock
@@ -21,13 +24,17 @@ from ZODB.interfaces import IDatabase
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 from zope.component import queryUtility
+from zope.component.hooks import setSite
+from zope.component.hooks import site
 from zope.configuration import xmlconfig
 from zope.event import notify
 from zope.processlifetime import DatabaseOpenedWithRoot
 from zope.processlifetime import ProcessStarting
 
 import collective.clockwork
+import os
 import sys
+import tempfile
 import transaction
 
 
@@ -35,22 +42,35 @@ class StartupTestCase(ServiceTestCase):
     """Loads a ZCML file for one test and sends the events of Zope's start."""
 
     def setUp(self):
-        zca.pushGlobalRegistry()
-        self.addCleanup(zca.popGlobalRegistry)
-        self.addCleanup(self.stop_worker)
         super().setUp()
+        self.use_uuid_file()
+        pushGlobalRegistry(self.portal)
+        self.addCleanup(popGlobalRegistry, self.portal)
+        self.addCleanup(self.stop_worker)
+        setSite(self.portal)
+        transaction.commit()
         self.db = self.layer["zodbDB"]
+
+    def use_uuid_file(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        variables = {"ZC_ASYNC_UUID": os.path.join(folder.name, "uuid.txt")}
+        environment = mock.patch.dict(os.environ, variables)
+        environment.start()
+        self.addCleanup(environment.stop)
 
     def stop_worker(self):
         transaction.abort()
         for each in dispatcher.all_dispatchers():
             tear_down_dispatcher(each)
+            dispatcher.pop(each.UUID)
 
     def load(self, name):
         context = zca.stackConfigurationContext(
             COLLECTIVE_CLOCKWORK_FIXTURE["configurationContext"], "startup"
         )
-        xmlconfig.file(name, collective.clockwork, context=context)
+        with site(None):
+            xmlconfig.file(name, collective.clockwork, context=context)
 
     def start(self, name):
         self.load(name)
@@ -58,10 +78,13 @@ class StartupTestCase(ServiceTestCase):
         notify(ProcessStarting())
 
     def use_async_database(self):
-        """Have the database be one of two, as with two sections in zope.conf."""
+        """Have the database be one of two, as with two sections in zope.conf.
+
+        It is in memory and not closed, because that would close the connection
+        which the layer still needs after the test.
+        """
         name = self.db.database_name
         other = DB(DemoStorage(), databases=self.db.databases, database_name="async")
-        self.addCleanup(other.close)
         self.assertEqual({name, "async"}, set(self.db.databases))
         return other
 
@@ -150,8 +173,8 @@ class TestWorker(StartupTestCase):
         self.wait_until(lambda: self.service.workersAlive() == 1)
         (agents,) = self.service.getQueues()[""].dispatchers.values()
         self.wait_until(lambda: "main" in agents)
-        self.assertEqual(75, agents.ping_interval.total_seconds())
-        self.assertEqual(300, agents.ping_death_interval.total_seconds())
+        self.assertEqual(subscribers.PING_INTERVAL, agents.ping_interval)
+        self.assertEqual(subscribers.PING_DEATH_INTERVAL, agents.ping_death_interval)
 
     def test_a_worker_keeps_a_quota_that_somebody_enlarged(self):
         self.service.getQueues()[""].quotas["default"].size = 3

@@ -50,7 +50,9 @@ class TestInstalled(SetupTestCase):
         self.assertIn(IClockworkLayer, registered_layers())
 
     def test_managers_and_site_administrators_may_manage_jobs(self):
-        self.assertEqual(["Manager", "Site Administrator"], self.roles_with_permission())
+        self.assertEqual(
+            ["Manager", "Site Administrator"], self.roles_with_permission()
+        )
 
     def test_the_control_panel_has_an_entry(self):
         entry = self.configlets()["background-jobs"]

@@ -1,0 +1,189 @@
+"""The measurements. Each has a fresh server, and returns figures by key."""
+
+from __future__ import annotations
+
+from BTrees.LOBTree import LOBTree
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextlib import ExitStack
+from processes import Child
+from server import open_database
+from server import Server
+from statistics import median
+from statistics import quantiles
+
+import queues
+import time
+import transaction
+import work
+
+
+@contextmanager
+def database(targets: int = 0) -> Iterator[tuple]:
+    """A server, and a database of it with the queue and so many targets."""
+    with Server() as server:
+        db = open_database(server.port)
+        try:
+            queues.install(db)
+            _add_targets(db, max(targets, 8))
+            yield server, db
+        finally:
+            transaction.abort()
+            db.close()
+
+
+def _add_targets(db, count: int) -> None:
+    connection = db.open()
+    targets = connection.root()["targets"] = LOBTree()
+    for number in range(count):
+        targets[number] = work.Target()
+        if number % 500 == 499:
+            transaction.commit()
+    transaction.commit()
+    connection.close()
+
+
+@contextmanager
+def workers(port: int, count: int, threads: int) -> Iterator[list[Child]]:
+    """So many worker processes, ready; stopped at the end if they still run."""
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(Child("worker", port, threads=threads))
+            for _ in range(count)
+        ]
+        for child in started:
+            child.ready()
+        yield started
+        for child in started:
+            if child.said is None:
+                child.stop()
+
+
+def bare_commits(commits: int) -> float:
+    """Small commits per second of one process with three threads."""
+    with database() as (server, _db):
+        with Child("bare", server.port, threads=3, commits=commits // 3) as child:
+            child.ready().go()
+            return child.figures()["per_second"]
+
+
+def drain(jobs: int, write: bool, processes: int, threads: int) -> dict:
+    """Jobs per second from the first start to the last end, all queued before."""
+    with database(jobs if write else 0) as (server, db):
+        queues.put_many(db, jobs, write)
+        with workers(server.port, processes, threads) as started:
+            queues.wait_until_empty(db, jobs)
+            said = [child.stop() for child in started]
+        return {
+            "per_second": jobs / queues.check_and_time(db, jobs, write),
+            "claim_conflicts": sum(one.get("claims_conflicts", 0) for one in said),
+            "job_conflicts": sum(one.get("others_conflicts", 0) for one in said),
+        }
+
+
+def quota_of_one(jobs: int) -> float:
+    """Jobs per second through one quota of size 1, one worker with 3 threads."""
+    with database() as (server, db):
+        queues.put_many(db, jobs, write=False, quota="one")
+        with workers(server.port, 1, 3):
+            queues.wait_until_empty(db, jobs)
+        queues.check_order(db)
+        return jobs / queues.check_and_time(db, jobs, write=False)
+
+
+def enqueue(puts: int) -> dict:
+    """Puts per second of one producer, and what each job takes in the Data.fs."""
+    with database() as (server, db):
+        db.storage.pack(time.time(), wait=True)
+        packed_before = server.size
+        with Child("producer", server.port, puts=puts) as child:
+            child.ready()
+            before = server.size
+            child.go()
+            said = child.figures()
+        with workers(server.port, 1, 3):
+            queues.wait_until_empty(db, puts + 1)
+        grown = server.size - before
+        db.storage.pack(time.time(), wait=True)
+        return {
+            "per_second": said["per_second"],
+            "bytes_per_job": grown / puts,
+            "bytes_per_job_packed": (server.size - packed_before) / puts,
+        }
+
+
+def end_to_end(jobs: int) -> float:
+    """Jobs per second, one put per transaction while a worker runs them."""
+    with database(jobs) as (server, db):
+        with (
+            Child("producer", server.port, puts=jobs, write=True) as child,
+            workers(server.port, 1, 3),
+        ):
+            child.ready()
+            queues.wait_until_empty(db, 1)
+            child.go()
+            begun_at = child.figures()["begun_at"]
+            queues.wait_until_empty(db, jobs + 1)
+        return jobs / (queues.last_end(db) - begun_at)
+
+
+def latency(puts: int, per_second: float) -> dict:
+    """Milliseconds from commit to start, and to the result, on an idle worker."""
+    with database() as (server, _db), workers(server.port, 1, 3):
+        options = {"puts": puts, "per_second": per_second}
+        with Child("prober", server.port, **options) as child:
+            child.ready().go()
+            said = child.figures()
+    return {
+        "start_latency_ms": median(said["to_start"]),
+        "start_latency_ms_p95": quantiles(said["to_start"], n=20)[-1],
+        "result_latency_ms": median(said["to_result"]),
+        "result_latency_ms_p95": quantiles(said["to_result"], n=20)[-1],
+    }
+
+
+def conflicts(producers: int, puts: int) -> dict:
+    """ConflictErrors while producers queue and two workers run the jobs."""
+    with database() as (server, db), ExitStack() as stack:
+        children = [
+            stack.enter_context(Child("producer", server.port, puts=puts))
+            for _ in range(producers)
+        ]
+        with workers(server.port, 2, 2) as started:
+            for child in children:
+                child.ready()
+            for child in children:
+                child.go()
+            said = [child.figures() for child in children]
+            queues.wait_until_empty(db, producers * (puts + 1))
+            last_words = [child.stop() for child in started]
+    return {
+        "producer_conflicts": sum(one["conflicts"] for one in said),
+        "claim_conflicts": sum(one.get("claims_conflicts", 0) for one in last_words),
+        "job_conflicts": sum(one.get("others_conflicts", 0) for one in last_words),
+    }
+
+
+def idle(seconds: float) -> dict:
+    """What an idle worker uses: processor, and bytes a day for five of them.
+
+    The bytes of a day are reckoned: those of one sign of life times the number
+    that five idle workers give in a day, plus what the file grew besides.
+    """
+    with database() as (server, db), workers(server.port, 1, 3) as (child,):
+        time.sleep(1)
+        size, used = server.size, child.cpu_seconds()
+        time.sleep(seconds)
+        growth = (server.size - size) / seconds
+        percent = None
+        if used is not None:
+            percent = (child.cpu_seconds() - used) / seconds * 100
+        interval, change = queues.pings(db)
+        size = server.size
+        for _ in range(20):
+            change()
+        bytes_per_ping = (server.size - size) / 20
+    return {
+        "idle_cpu_percent": percent,
+        "idle_bytes_per_day": 5 * 86400 * (bytes_per_ping / interval + growth),
+    }
