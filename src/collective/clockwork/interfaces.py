@@ -116,7 +116,9 @@ class IJobOutcome(IObjectEvent):
 
     Handlers run in the worker, in a transaction of their own after that of the
     job, with the job's site and user restored as far as these still exist.
-    Subscribe to one of the two below.
+    Members of a batch are told of too, so a handler hears of those that failed;
+    the batch itself is a success when all of them ended. Subscribe to one of the
+    two below.
     """
 
     job = Attribute("The job")

@@ -13,6 +13,7 @@ from collective.clockwork.engine.interfaces import CALLBACKS
 from collective.clockwork.engine.interfaces import COMPLETED
 from collective.clockwork.engine.interfaces import IJob
 from collective.clockwork.engine.job import isFailure
+from collective.clockwork.engine.live import notes_of
 from dataclasses import dataclass
 from datetime import datetime
 from datetime import timezone
@@ -99,7 +100,7 @@ def describe(job: Any) -> JobInfo:
         status=status,
         queued_at=_utc(job.queued_at),
         due=_utc(job.begin_after),
-        started=_utc(job.active_start) if begun else None,
+        started=_utc(_begun(job)) if begun else None,
         ended=_utc(job.active_end) if ended else None,
         result=_excerpt(job.result) if status == "completed" else None,
         error=None if failure is None else _error(failure),
@@ -107,7 +108,7 @@ def describe(job: Any) -> JobInfo:
         reason=_reason(job, queue) if status == "queued" else None,
         quota_names=tuple(job.quota_names),
         attempt=job.attempt,
-        progress=job.annotations.get("progress"),
+        progress=_progress(job),
         arguments=_arguments(job.args, job.kwargs if job.context_path else {}),
     )
 
@@ -167,6 +168,24 @@ def newest_first(job: Any) -> float:
 def _age(job: Any) -> float:
     ended = job.active_end
     return 0.0 if ended is None else -ended.timestamp()
+
+
+def _begun(job: Any) -> datetime | None:
+    """When it began: before its commit only its agent knows that."""
+    if job.active_start is not None:
+        return job.active_start
+    agent = job.agent
+    return None if agent is None else agent.running_since(job)
+
+
+def _progress(job: Any) -> float | None:
+    """What the job notes as ``progress``, live or with its commit."""
+    value = job.annotations.get("progress")
+    if value is None:
+        value = notes_of(job).get("progress")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 <= value <= 1 else None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -15,6 +15,7 @@ from collective.clockwork import identity
 from collective.clockwork import jobinfo
 from collective.clockwork.engine import compose
 from collective.clockwork.engine import local
+from collective.clockwork.engine.interfaces import IAbstractJob
 from collective.clockwork.engine.interfaces import IQueue
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import isFailure
@@ -34,6 +35,7 @@ from typing import NamedTuple
 from zExceptions import BadRequest
 from ZODB.POSException import POSKeyError
 from ZODB.utils import p64
+from ZODB.utils import u64
 from zope.component import queryUtility
 from zope.component.hooks import getSite
 from zope.event import notify
@@ -76,7 +78,32 @@ class SiteJob(Job):
         with identity.in_site(app, self.site_path, self.site_uid):
             wanted = has_subscribers(event)
         if wanted:
-            self.addCallback(OutcomeJob.about(self))
+            self.addCallback(tell_outcome)
+
+    @property
+    def id(self) -> str | None:
+        """What ``getJobInfo`` finds it by; None before its queue is committed."""
+        return None if self._p_oid is None else str(u64(self._p_oid))
+
+    def addCallback(self, callback: Any, *options: Any, **named: Any) -> Any:
+        """See the engine's Job. A function is called as this job's user, in its site.
+
+        In plone.app.async it was called without both.
+        """
+        return super().addCallback(self._own(callback), *options, **named)
+
+    def addCallbacks(
+        self, success: Any = None, failure: Any = None, *options: Any, **named: Any
+    ) -> Any:
+        """See the engine's Job, and ``addCallback``."""
+        return super().addCallbacks(
+            self._own(success), self._own(failure), *options, **named
+        )
+
+    def _own(self, callback: Any) -> Any:
+        if callback is None or IAbstractJob.providedBy(callback):
+            return callback
+        return CallbackJob.of(self, callback)
 
     def enter(self, app: Any) -> None:
         """Make the job's site and user the current ones; BadRequest if one is gone."""
@@ -124,16 +151,17 @@ class BatchJob(SiteJob):
     """The outer job of a batch: it only queues its inner jobs, and waits for them."""
 
 
-class OutcomeJob(ServiceJob):
-    """Callback of a finished job that sends its event, as far as possible in its world.
+class CallbackJob(ServiceJob):
+    """Callback of a job, run in that one's site and as its user, as far as they exist.
 
-    A job fails because its site or its user is gone, too, and that is told as well.
+    A job fails because its site or its user is gone, too, and its callbacks
+    are called all the same: then without site, or as anonymous.
     """
 
     @classmethod
-    def about(cls, job: SiteJob) -> OutcomeJob:
-        """The callback to add to this job."""
-        callback = cls(tell_outcome)
+    def of(cls, job: SiteJob, function: Callable) -> CallbackJob:
+        """A callback that calls ``function``, to be added to ``job``."""
+        callback = cls(function)
         callback.site_path, callback.site_uid = job.site_path, job.site_uid
         callback.userfolder_path = job.userfolder_path
         callback.user_id = job.user_id
@@ -146,12 +174,12 @@ class OutcomeJob(ServiceJob):
         except BadRequest:
             return
 
-    def on_result(self, result: Any) -> None:
-        """Send no event about the sending of an event."""
-
     def invoke(self, args: tuple, kwargs: dict) -> Any:
-        """Send the event; it has no context."""
+        """Call the function with the result; it has no context."""
         return self.callable(*args, **kwargs)
+
+    def on_result(self, result: Any) -> None:
+        """Nobody is told of callbacks."""
 
 
 def outcome(result: Any, job: SiteJob) -> JobSuccess | JobFailure:
@@ -345,7 +373,7 @@ class AsyncService:
         path, uid = site.getPhysicalPath(), identity.uid_of(site)
 
         def belongs(job: Any) -> bool:
-            if not isinstance(job, SiteJob) or isinstance(job, OutcomeJob):
+            if not isinstance(job, SiteJob) or isinstance(job, CallbackJob):
                 return False
             if uid is not None and job.site_uid is not None:
                 return job.site_uid == uid

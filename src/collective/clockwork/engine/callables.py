@@ -37,8 +37,13 @@ def dotted_name(callable) -> str:
     """
     module = getattr(callable, "__module__", None)
     name = getattr(callable, "__qualname__", None)
-    if isinstance(getattr(callable, "__self__", None), ModuleType):
-        module = callable.__self__.__name__
+    owner = getattr(callable, "__self__", None)
+    if isinstance(owner, ModuleType):
+        module = owner.__name__
+    elif isinstance(owner, type):
+        # A class method, perhaps inherited: of the class that it was got from.
+        module = owner.__module__
+        name = f"{owner.__qualname__}.{callable.__name__}"
     if not module or not name:
         raise ValueError(
             f"{callable!r} has no name under which a worker could import it: "

@@ -176,7 +176,7 @@ class Claim:
         return heapq.merge(*streams, key=lambda entry: entry[0])
 
     def _unread(self, intake) -> Iterator[tuple]:
-        last = 0
+        last = intake.cursor.order
         for position, job in self._prefetched(intake):
             try:
                 job._p_activate()
@@ -206,7 +206,7 @@ class Claim:
         return ahead
 
     def _arrive(self, key: int, job, intake, position: int) -> None:
-        intake.read_to(position)
+        intake.read_to(position, key)
         self.changed = True
         if job is None:
             return

@@ -17,6 +17,7 @@ from .interfaces import KEY
 from .pool import AgentThreadPool
 from .presence import Observer
 from .station import Station
+from .tidy import Tidier
 from .wake import Waker
 from transaction.interfaces import TransactionError
 from uuid import UUID
@@ -86,6 +87,7 @@ class Dispatcher:
         #: (queue name, agent name) to Station.
         self.stations: dict[tuple[str, str], Station] = {}
         self.observer = Observer()
+        self.tidier = Tidier()
         self.last_poll: float | None = None
         self._started = 0.0
         self._threads_made = 0
@@ -287,7 +289,11 @@ class Dispatcher:
             for agents in list(queue.dispatchers.values()):
                 if agents.UUID != self.UUID and agents.activated:
                     self._observe_one(agents)
-            self._reap(queue)
+        if self.tidier.is_due():
+            self.tm.begin()
+            self.tidier.tidy(queues)
+            self.tm.commit()
+            self.tm.begin()
 
     def _observe_one(self, agents) -> None:
         silence = self.observer.silence(agents)
@@ -302,12 +308,6 @@ class Dispatcher:
         self.tm.commit()
         self.tm.begin()
         self.waker.set()
-
-    def _reap(self, queue) -> None:
-        for station in self.stations.values():
-            if station.pool.queue == queue.name:
-                station.reap_intakes(queue)
-                return
 
     # Storage away, and the end
 

@@ -335,7 +335,6 @@ class Job(Base):
         self._v_serial_at_put = self._p_serial
 
     def __getstate__(self):
-        state = super().__getstate__()
         # Written again while it waits, by addCallback for instance: the first
         # commit stays the one that decides its place in the order.
         if (
@@ -344,8 +343,9 @@ class Job(Base):
             and self._status == NOT_BEGUN
             and self._p_serial not in (z64, getattr(self, "_v_serial_at_put", None))
         ):
-            state["_queued_tid"] = self._p_serial
-        return state
+            # Not by setattr, which would report a change during the commit.
+            self.__dict__["_queued_tid"] = self._p_serial
+        return super().__getstate__()
 
     def order_key(self) -> int | None:
         """Its place among the jobs of a queue; None while uncommitted."""

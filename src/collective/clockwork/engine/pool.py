@@ -80,7 +80,8 @@ class AgentThreadPool:
         #: Thread name to Running.
         self.running: dict[str, Running] = {}
         self.threads: list[threading.Thread] = []
-        #: When the last job was begun, on the monotonic clock.
+        #: When the last job was begun, or handed over to idle threads; on the
+        #: monotonic clock.
         self.last_begin = clock.monotonic()
         self._inbox: deque[deque[Ticket]] = deque()
         #: What is left of runs that a thread is at; for that thread alone.
@@ -166,6 +167,9 @@ class AgentThreadPool:
     def submit(self, runs: list[list[Ticket]]) -> None:
         """Hand over claimed jobs; those of one run go to one thread, in order."""
         with self._changed:
+            if not self._count_queued():
+                # Threads that had nothing to do are not stuck.
+                self.last_begin = clock.monotonic()
             for run in runs:
                 self._inbox.append(deque(run))
             self._changed.notify(len(runs))
@@ -275,17 +279,15 @@ class AgentThreadPool:
         job = None
         try:
             tm.begin()
-            jar = connection.get_connection(ticket.database)
-            job = jar.get(ticket.oid)
-            found = wait_for_system_recovery(
-                lambda: job._p_activate() or job.attempt, f"reading {ticket}", tm
-            )
-            tm.begin()
-            if isFailure(found) or found != ticket.attempt or job._status == 3:
+            job = self._find(connection, ticket)
+            if job is None:
+                return LOST, []
+            if job.attempt != ticket.attempt or job._status == 3:
                 log.error("%r was reassigned, or completed already", job)
                 return (DONE if job._status == 3 else LOST), []
             tracelog.info("%r starting in %s", job, threading.current_thread().name)
-            outcome = run_claimed(job, ticket.attempt, jar.get(ticket.agent_oid))
+            agent = job._p_jar.get(ticket.agent_oid)
+            outcome = run_claimed(job, ticket.attempt, agent)
             finish_outer_jobs()
             return outcome, [(j._p_oid, ticket.database) for j in local.finished]
         except ReassignedError:
@@ -298,13 +300,34 @@ class AgentThreadPool:
             for other in connection.connections.values():
                 other.cacheGC()
 
+    def _find(self, connection, ticket: Ticket):
+        """The claimed job, read; None if it cannot be. Waits for the storage."""
+
+        def read():
+            job = connection.get_connection(ticket.database).get(ticket.oid)
+            job._p_activate()
+            return job
+
+        try:
+            return read()
+        except Exception:
+            # Read again by what waits for a storage that is away, and reports
+            # anything else. Always going that way costs each job a commit.
+            tm = connection.transaction_manager
+            tm.abort()
+            tm.begin()
+            found = wait_for_system_recovery(read, f"reading {ticket}", tm)
+            tm.begin()
+            return None if isFailure(found) else found
+
     def _broke_off(self, job, ticket: Ticket, error: BaseException) -> str:
         """A job raised SystemExit or the like: the thread goes on, unless it stops.
 
         In zc.async the thread died, and the job stayed active until its
         dispatcher did too.
         """
-        if self.dispatcher.stopping.is_set() and isinstance(error, SystemExit):
+        stopping = self.dispatcher.stopping.is_set()
+        if job is None or (stopping and isinstance(error, SystemExit)):
             return UNSTARTED
         log.critical("%r broke off with %r", job, error, exc_info=True)
         tm = job._p_jar.transaction_manager

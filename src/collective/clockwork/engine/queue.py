@@ -179,6 +179,7 @@ class Queue(Base):
         now = clock.now_us()
         if job._queued is None:
             job.mark_queued(self, now)
+        drop(self, [job])
         place(self, job, None, now)
 
     # Taking out
@@ -247,23 +248,24 @@ class Queue(Base):
         return None
 
     def __iter__(self) -> Iterator:
-        """The waiting jobs in the order in which they are to be claimed."""
+        """The waiting jobs in the order in which they are to be claimed.
+
+        Loads them as they are asked for, so looking at the first is cheap.
+        """
         now = clock.now_us()
         present = clock.order_key(now)
-        arrived, held = [], []
-        for intake in self.intakes.values():
-            for _position, job in intake.unread():
-                if job.is_held(now):
-                    held.append((clock.order_key(job._begin_after), job))
-                else:
-                    arrived.append((job.order_key() or present, job))
-        arrived.sort(key=_by_key)
+        held: list = []
+        due = [self.schedule.jobs.items(None, present)]
+        due += [lane.jobs.items() for lane in self.lanes.values() if lane.length]
+        due += [
+            _arrived(intake, now, present, held) for intake in self.intakes.values()
+        ]
+        for _key, job in heapq.merge(*due, key=_by_key):
+            yield job
         held.sort(key=_by_key)
-        lanes = [lane.jobs.items() for lane in self.lanes.values() if lane.length]
-        merged = heapq.merge(
-            self.schedule.jobs.items(), *lanes, arrived, held, key=_by_key
-        )
-        return (job for _key, job in merged)
+        later = self.schedule.jobs.items(present + 1)
+        for _key, job in heapq.merge(later, held, key=_by_key):
+            yield job
 
     def __getitem__(self, index: int):
         if index < 0:
@@ -288,6 +290,15 @@ class Queue(Base):
         return len(self) > 0
 
 
+def _arrived(intake, now: int, present: int, held: list) -> Iterator[tuple]:
+    """Unread jobs with their keys; those whose time has not come go to ``held``."""
+    for _position, job in intake.unread():
+        if job.is_held(now):
+            held.append((clock.order_key(job._begin_after), job))
+        else:
+            yield job.order_key() or present, job
+
+
 def _by_key(entry: tuple) -> int:
     return entry[0]
 
@@ -296,6 +307,7 @@ def getDefaultQueue(obj) -> Queue:
     """The queue named '' of the database that ``obj`` is in.
 
     ``obj`` is a connection or a persistent object. KeyError if there are no
-    queues. As in zc.async.
+    queues, TypeError if it is in no database. As in zc.async.
     """
-    return IConnection(obj).root()[KEY][""]
+    jar = getattr(obj, "_p_jar", None)
+    return IConnection(obj if jar is None else jar).root()[KEY][""]

@@ -55,7 +55,10 @@ UNRESOLVABLE_FIRST = 60_000_000
 UNRESOLVABLE_MAX = 1_800_000_000
 
 #: Seconds: half the longest pause after a first conflict; doubled each time.
-CONFLICT_PAUSE = 0.002
+CONFLICT_PAUSE = 0.005
+
+#: Seconds that a callback waits at most for the time that its policy named.
+LONGEST_CALLBACK_PAUSE = 60
 
 #: Characters of a result that are logged.
 LOGGED_RESULT = 1_000
@@ -184,6 +187,8 @@ class Run:
             self._look(self._assert_owned)
             return None
         if isinstance(decision, datetime | timedelta):
+            if self._is_callback:
+                return self._wait_here(decision)
             return never_fail(
                 lambda: self._put_off(decision), f"putting off {self.job!r}", self.tm
             )
@@ -252,6 +257,19 @@ class Run:
             log.critical("on_result of %r failed", self.job, exc_info=True)
             self.job._status = 2 if self.job._callbacks else 3
 
+    @property
+    def _is_callback(self) -> bool:
+        above = self.job._parent
+        return IJob.providedBy(above) or ICallbackProxy.providedBy(above)
+
+    def _wait_here(self, decision) -> None:
+        """Wait in this thread: a callback has no place of its own to wait in."""
+        due = due_of(decision)
+        if due is not None:
+            pause(min((due - clock.now_us()) / 1e6, LONGEST_CALLBACK_PAUSE))
+        self.tm.begin()
+        self._look(self._assert_owned)
+
     def _put_off(self, decision) -> str:
         self._assert_owned()
         if self.policy is not None:
@@ -265,6 +283,9 @@ class Run:
     def _put_aside(self, error: UnresolvableError) -> str:
         self.tm.abort()
         self.tm.begin()
+        if self._is_callback:
+            fail(self.job, error)
+            return DONE
         log.error("%r waits: %s", self.job, error)
 
         def put_aside():
@@ -346,10 +367,10 @@ def run_claimed(job, attempt: int, agent) -> str:
         never_fail(lambda: mark_begun(job, attempt), f"marking {job!r}", manager(job))
         manager(job).begin()
     if job.is_expired(clock.now_us()):
-        fail(job, TimeoutError(f"it was not begun within {job.begin_by}"))
+        fail(job, TimeoutError(f"it was not begun within {job.begin_by}"), agent)
         outcome = DONE
     elif job.aborted is not None:
-        fail(job, job.aborted.value)
+        fail(job, job.aborted.value, agent)
         outcome = DONE
     else:
         outcome = Run(job, claimed_attempt=attempt, agent=agent).go()
@@ -407,14 +428,16 @@ def finish_outer_jobs() -> list:
     return finished
 
 
-def fail(job, error: BaseException) -> None:
-    """End a job that was not begun; commits."""
+def fail(job, error: BaseException, agent=None) -> None:
+    """End a job that was not begun, for the agent that has it; commits."""
     tm = manager(job)
     failure = Failure(error)
 
     def settle():
         if job._status != 0:
             raise ReassignedError(repr(job))
+        if agent is not None:
+            job._parent = agent
         job.settle(failure)
 
     never_fail(settle, f"failing {job!r}", tm)
@@ -469,9 +492,26 @@ def call_callback(callback, result) -> None:
         fail(callback, TimeoutError(f"it was not begun within {callback.begin_by}"))
     elif callback._status == 0 or (callback._status == 1 and not callback.is_waiting):
         tracelog.debug("starting callback %r of %r", callback, callback.parent)
-        Run(callback, (result,)).go()
+        try:
+            Run(callback, (result,)).go()
+        except (SystemExit, KeyboardInterrupt) as error:
+            break_off(callback, error)
     if callback._status == 2:
         run_callbacks(callback)
+
+
+def break_off(callback, error: BaseException) -> None:
+    """End a callback that raised SystemExit or the like in a worker.
+
+    The job itself is done, so it must not be lost with its thread. Raises
+    ``error`` again when the worker stops, or when there is none.
+    """
+    stopping = local.stopping
+    if stopping is None or stopping.is_set():
+        raise error
+    log.critical("callback %r broke off with %r", callback, error)
+    manager(callback).begin()
+    fail(callback, error)
 
 
 def call_late_callback(job, callback) -> None:

@@ -25,10 +25,6 @@ SWEEP_DELAY = 0.2
 #: such reports.
 SHOWN_AFTER = 0.4
 SHOWN_EVERY = 0.5
-#: Seconds that an intake must be untouched to be closed.
-REAP_AFTER = 3600
-#: Seconds between two looks for such intakes.
-REAP_EVERY = 600
 
 
 class Station:
@@ -46,8 +42,6 @@ class Station:
         self._wrote_at = clock.monotonic()
         self._shown: tuple = ()
         self._shown_at = 0.0
-        self._intakes: dict[str, tuple] = {}
-        self._reaped_at = clock.monotonic()
 
     def serve(self, queue, agents) -> float:
         """Do what is due; returns seconds until something is due again.
@@ -196,25 +190,6 @@ class Station:
         running = tuple((u64(oid), at) for oid, at in self.pool.running_for(0))
         if running != agent.activity.running:
             agent.activity.running = running
-
-    def reap_intakes(self, queue) -> None:
-        """Close intakes that nobody has written for an hour; commits."""
-        now = clock.monotonic()
-        if now - self._reaped_at < REAP_EVERY:
-            return
-        self._reaped_at = now
-        seen = {}
-        stock = set(queue.intakes.stock)
-        for name, intake in list(queue.intakes.items()):
-            mark = intake.mark()
-            known = self._intakes.get(name)
-            since = known[1] if known is not None and known[0] == mark else now
-            if name not in stock and not len(intake) and now - since > REAP_AFTER:
-                queue.intakes.remove(name)
-            else:
-                seen[name] = (mark, since)
-        self._intakes = seen
-        self.dispatcher.tm.commit()
 
 
 def _ticket(entry: tuple, agent) -> Ticket:

@@ -18,11 +18,13 @@ from .interfaces import KEY
 from .live import notes_of
 from .pool import AgentThreadPool
 from .pool import Ticket
+from .threadlocal import local
 from collections.abc import Callable
 from datetime import datetime
 from datetime import timezone
 from uuid import UUID
 
+import threading
 import time
 import transaction
 
@@ -144,6 +146,7 @@ class _Inline:
     def __init__(self, db):
         self.db = db
         self.UUID = DRAIN_UUID
+        self.stopping = threading.Event()
 
 
 class _NoThreads(AgentThreadPool):
@@ -154,7 +157,13 @@ class _NoThreads(AgentThreadPool):
 
     def perform(self, connection, ticket: Ticket) -> tuple[str, list]:
         """Run one job here, as a worker thread would."""
-        return self._perform_job(connection, ticket)
+        previous = local.stopping
+        if previous is None:
+            local.stopping = self.dispatcher.stopping
+        try:
+            return self._perform_job(connection, ticket)
+        finally:
+            local.stopping = previous
 
 
 def drain(db, queue_names: tuple | None = None, limit: int = 10_000) -> int:

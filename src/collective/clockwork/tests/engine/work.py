@@ -13,6 +13,7 @@ from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
+from ZODB.POSException import POSKeyError
 
 import threading
 import transaction
@@ -170,7 +171,7 @@ class Waits(list):
 
 
 def raise_error(error):
-    raise error
+    raise error if isinstance(error, Exception) else error("at commit")
 
 
 def fail_at_commit(name, failures, error):
@@ -179,12 +180,6 @@ def fail_at_commit(name, failures, error):
     if calls[name] <= failures:
         transaction.get().addBeforeCommitHook(raise_error, (error,))
     return calls[name]
-
-
-def fail_and_fail_at_commit(message, commit_message):
-    error = RuntimeError(commit_message)
-    transaction.get().addBeforeCommitHook(raise_error, (error,))
-    raise ValueError(message)
 
 
 class OwnWork(Job):
@@ -402,3 +397,96 @@ def is_negative(value):
 
 def say(text, result):
     return text
+
+
+class AtOnce(Decides):
+    decision = True
+
+
+class TroubleAt(Trouble):
+    """Lets one commit fail, after ``position`` that work."""
+
+    def __init__(self, position, error):
+        super().__init__(error)
+        self.position = position
+
+    def _raise_next(self):
+        self.position -= 1
+        if self.position < 0:
+            super()._raise_next()
+
+
+class Veto(Persistent):
+    """Cannot be committed as soon as it is changed."""
+
+    def __getstate__(self):
+        if getattr(self, "changed", None):
+            raise RuntimeError("vetoed")
+        return super().__getstate__()
+
+
+def return_failure_and_veto(veto):
+    """Its result is a failure, and the commit fails too."""
+    veto.changed = True
+    return Failure(ValueError("the first"))
+
+
+ONE_SECOND = timedelta(seconds=1)
+
+
+def fail_self():
+    local.getJob().fail()
+
+
+def elsewhere(obj, act):
+    """Does ``act`` to the same object on another connection, and commits."""
+    manager = transaction.TransactionManager()
+    connection = obj._p_jar.db().open(manager)
+    try:
+        act(connection.get(obj._p_oid))
+        manager.commit()
+    finally:
+        manager.abort()
+        connection.close()
+
+
+def add_and_fail_elsewhere(counter):
+    """Somebody fails this job by hand while it runs."""
+    counter.add()
+    manager = transaction.TransactionManager()
+    connection = counter._p_jar.db().open(manager)
+    connection.get(local.getJob()._p_oid).fail()
+    manager.abort()
+    connection.close()
+
+
+def add_and_get_callback_elsewhere(counter):
+    """Somebody adds a callback to this job while it runs."""
+    calls["added"] = calls.get("added", 0) + 1
+    if calls["added"] == 1:
+        elsewhere(local.getJob(), lambda job: job.addCallback(triple))
+    return counter.add()
+
+
+def add_and_return_lock(counter):
+    counter.add()
+    return threading.Lock()
+
+
+def lock_of(result):
+    return threading.Lock()
+
+
+def exit_with(result):
+    raise SystemExit("from a callback")
+
+
+def without_record(load_before, missing):
+    """A ``loadBefore`` that does not find one object."""
+
+    def load(self, oid, tid):
+        if oid == missing:
+            raise POSKeyError(oid)
+        return load_before(self, oid, tid)
+
+    return load

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from AccessControl import Unauthorized
 from collective.clockwork.engine.interfaces import TimeoutError
+from collective.clockwork.engine.job import isFailure
 from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.plone import work
@@ -219,6 +220,26 @@ class TestCallbacks(ServiceTestCase):
         job.addCallback(work.note_result)
         self.run_job(job)
         self.assertEqual(["work", ("result", "work")], work.happened)
+
+    def test_a_callback_runs_in_the_site_and_as_the_user(self):
+        job = self.service.queueJob(work.add_numbers, self.folder, 1)
+        job.addCallback(work.note_surroundings)
+        job.addCallbacks(success=work.note_surroundings)
+        drain()
+        self.assertEqual([(TEST_USER_ID, "/plone")] * 2, work.happened)
+
+    def test_a_callback_runs_as_anonymous_when_the_user_is_gone(self):
+        job = self.service.queueJob(work.add_numbers, self.folder, 1)
+        job.addCallback(work.note_surroundings)
+        self.portal.acl_users.userFolderDelUsers([TEST_USER_ID])
+        drain()
+        self.assertTrue(isFailure(job.result))
+        self.assertEqual([(None, "/plone")], work.happened)
+
+    def test_a_job_is_found_by_its_id(self):
+        job = self.service.queueJob(work.add_numbers, self.folder, 1)
+        transaction.commit()
+        self.assertEqual(job.id, self.service.getJobInfo(job.id).id)
 
     def test_of_two_callbacks_for_success_and_failure_one_runs(self):
         job = self.service.queueJob(work.fail, self.folder, "broken")

@@ -115,6 +115,23 @@ class TestFacts(LookupTestCase):
             work.released.set()
             self.wait_until(lambda: self.info_of(job).status == "completed")
 
+    def test_a_running_job_tells_since_when_and_how_far(self):
+        job = self.service.queueJob(work.report_half, self.folder, "half")
+        with running_worker(self.layer["zodbDB"]):
+            transaction.commit()
+            self.wait_until(lambda: self.info_of(job).progress == 0.5)
+            self.wait_until(lambda: self.info_of(job).started is not None)
+            info = self.info_of(job)
+            work.gates["half"].set()
+            self.wait_until(lambda: self.info_of(job).status == "completed")
+        self.assertEqual("active", info.status)
+        self.assertLessEqual(info.queued_at, info.started)
+
+    def test_progress_that_is_no_share_is_not_shown(self):
+        job = self.service.queueJob(work.add_numbers, self.folder)
+        job.annotations["progress"] = "half"
+        self.assertIsNone(self.info_of(job).progress)
+
     def test_long_texts_are_cut(self):
         job = self.service.queueJob(work.note, self.folder, "x" * 3 * TEXT_LIMIT)
         drain()

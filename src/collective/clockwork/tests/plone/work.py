@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from AccessControl import getSecurityManager
+from collective.clockwork.engine import local
 from plone import api
 from plone.dexterity.utils import createContentInContainer
 from Products.CMFCore.utils import getToolByName
@@ -83,6 +84,13 @@ def note_result(result):
     happened.append(("result", result))
 
 
+def note_surroundings(result):
+    """As a callback: who and where one is."""
+    site = getSite()
+    where = None if site is None else "/".join(site.getPhysicalPath())
+    happened.append((getSecurityManager().getUser().getId(), where))
+
+
 def note_failure(failure):
     happened.append(("failure", failure.getErrorMessage()))
 
@@ -129,3 +137,11 @@ class Stand:
         return None
 
     unnamed = staticmethod(lambda context: None)
+
+
+def report_half(context, name):
+    """Say how far it is, then wait until the test lets it go on."""
+    local.setLiveAnnotation("progress", 0.5)
+    gate = gates.setdefault(name, threading.Event())
+    if not gate.wait(20):
+        raise RuntimeError("nobody opened the gate")

@@ -1,0 +1,78 @@
+"""What grows is cut back: idle intakes, old finished jobs, workers that are gone.
+
+Any dispatcher does it for all, every few minutes, and writes only if there is
+something to remove.
+"""
+
+from __future__ import annotations
+
+from . import clock
+from datetime import timedelta
+
+
+#: How long an intake must be untouched to be closed.
+IDLE_INTAKE = timedelta(hours=1)
+#: How often to look.
+INTERVAL = timedelta(minutes=10)
+
+
+class Tidier:
+    """Cuts back what grows in the queues of one database."""
+
+    def __init__(self):
+        self._last = clock.monotonic()
+        #: (queue name, intake name) to its mark and since when it has that.
+        self._intakes: dict[tuple, tuple] = {}
+
+    def is_due(self) -> bool:
+        """Whether it is time to look again."""
+        return clock.monotonic() - self._last >= INTERVAL.total_seconds()
+
+    def tidy(self, queues) -> None:
+        """Look at all queues, in the caller's transaction."""
+        self._last = clock.monotonic()
+        seen: dict[tuple, tuple] = {}
+        for queue in queues.values():
+            self._close_idle_intakes(queue, seen)
+            forget_old_jobs(queue, clock.now_us())
+            forget_gone_dispatchers(queue)
+        self._intakes = seen
+
+    def _close_idle_intakes(self, queue, seen: dict) -> None:
+        now = clock.monotonic()
+        limit = IDLE_INTAKE.total_seconds()
+        stock = set(queue.intakes.stock)
+        for name, intake in list(queue.intakes.items()):
+            if name in stock:
+                continue
+            key = (queue.name, name)
+            mark = intake.mark()
+            known = self._intakes.get(key)
+            since = known[1] if known is not None and known[0] == mark else now
+            if now - since > limit and not len(intake):
+                queue.intakes.remove(name)
+            else:
+                seen[key] = (mark, since)
+
+
+def forget_old_jobs(queue, now_us: int) -> None:
+    """Drop finished jobs that are older than their collection keeps them.
+
+    A busy agent does that itself; this is for those that finish no more.
+    """
+    for agents in queue.dispatchers.values():
+        for agent in agents.values():
+            completed = agent.completed
+            completed.forget(now_us - completed.period // clock.MICROSECOND)
+
+
+def forget_gone_dispatchers(queue) -> None:
+    """Remove the entries of workers that are stopped and left no finished jobs."""
+    for agents in list(queue.dispatchers.values()):
+        if agents.activated or agents.holds_jobs():
+            continue
+        if any(agent.completed for agent in agents.values()):
+            continue
+        if agents.last_ping is None or clock.now() - agents.last_ping < IDLE_INTAKE:
+            continue
+        queue.dispatchers.unregister(agents.UUID)
