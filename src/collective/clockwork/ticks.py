@@ -34,23 +34,24 @@ from collective.clockwork.interfaces import IIntervalTicksWeeklyEvent
 from collective.clockwork.interfaces import ITickEvent
 from DateTime import DateTime
 from datetime import timedelta
-import logging
-import os
 from persistent import Persistent
 from plone.protect.interfaces import IDisableCSRFProtection
 from Products.Five.browser import BrowserView
-import time
-import transaction
 from transaction.interfaces import DoomedTransaction
 from transaction.interfaces import TransientError
 from types import MappingProxyType
 from typing import Any
 from zope.component import getSiteManager
-import zope.component.event
-import zope.event
 from zope.interface import alsoProvides
 from zope.interface import implementer
 from zope.interface import providedBy
+
+import logging
+import os
+import time
+import transaction
+import zope.component.event
+import zope.event
 
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,14 @@ from __future__ import annotations
 from collective.clockwork import _
 from collective.clockwork.interfaces import IAsyncService
 from DateTime import DateTime
+from datetime import datetime
 from datetime import timedelta
+from functools import cached_property
+from html import escape
 from importlib.metadata import version
+from itertools import groupby
 from plone.app.event.base import default_timezone
+from plone.app.layout.viewlets.common import TitleViewlet
 from plone.base.i18nl10n import ulocalized_time
 from Products.Five.browser import BrowserView
 from Products.Five.browser.pagetemplatefile import ViewPageTemplateFile
@@ -23,7 +28,8 @@ from zope.i18n import translate
 
 if TYPE_CHECKING:
     from collective.clockwork.jobinfo import JobInfo
-    from datetime import datetime
+    from datetime import date
+    from datetime import tzinfo
 
 #: Statuses in the order of the filter links: title and Bootstrap's colour name.
 STATUSES = {
@@ -31,6 +37,12 @@ STATUSES = {
     "active": (_("Active"), "primary"),
     "failed": (_("Failed"), "danger"),
     "completed": (_("Completed"), "success"),
+}
+
+#: The functions of batches, by the names under which the service tells of them.
+BATCHES = {
+    "collective.clockwork.engine.compose.run_serial": _("Batch, one after the other"),
+    "collective.clockwork.engine.compose.run_parallel": _("Batch, side by side"),
 }
 
 #: How many jobs the list shows at most, the newest ones.
@@ -41,6 +53,11 @@ EXCERPT = 160
 
 #: A job that is due no later than this after it was queued counts as not delayed.
 AT_ONCE = timedelta(seconds=1)
+
+
+def last_name(dotted: str) -> str:
+    """The last part of a dotted name."""
+    return dotted.rpartition(".")[2]
 
 
 class JobPage(BrowserView):
@@ -73,18 +90,31 @@ class JobPage(BrowserView):
         base = f"{self.context.absolute_url()}/++resource++collective.clockwork"
         return f"{base}/{name}?v={version('collective.clockwork')}"
 
-    def localized(self, moment: datetime) -> str:
-        """`moment` in the viewer's language and time zone.
+    @cached_property
+    def zone(self) -> tzinfo:
+        """The viewer's own time zone, else that of the site."""
+        return default_timezone(self.context, as_tzinfo=True)
 
-        The zone is the user's own, else the site's. Plone's own function writes
-        the time of the server's zone; so it gets the viewer's wall-clock time as
-        if that were the server's.
+    def today(self) -> date:
+        """The day that it is for the viewer."""
+        return datetime.now(self.zone).date()
+
+    def day(self, moment: datetime) -> str:
+        """The date of `moment` as Plone writes it in the viewer's language.
+
+        Plone's function writes that of the server's zone; so it gets the
+        viewer's date as if that were the server's.
         """
-        zone = default_timezone(self.context, as_tzinfo=True)
-        local = DateTime(*moment.astimezone(zone).timetuple()[:6])
-        return ulocalized_time(
-            local, long_format=True, context=self.context, request=self.request
-        )
+        local = DateTime(*moment.astimezone(self.zone).timetuple()[:3])
+        return ulocalized_time(local, context=self.context, request=self.request)
+
+    def clock(self, moment: datetime) -> str:
+        """The time of day to the second: Plone's own formats stop at minutes."""
+        return f"{moment.astimezone(self.zone):%H:%M:%S}"
+
+    def localized(self, moment: datetime) -> str:
+        """`moment` in the viewer's language and time zone."""
+        return f"{self.day(moment)} {self.clock(moment)}"
 
     def times(self, job: JobInfo) -> list[dict]:
         """What happened when: label, text for people, ISO for machines."""
@@ -100,9 +130,36 @@ class JobPage(BrowserView):
             if moment is not None
         ]
 
+    def times_in_brief(self, job: JobInfo) -> list[dict]:
+        """At most two of the times, with a date only where it is another day's.
+
+        That is another day than today, or than that of the time before.
+        """
+        moments = [(_("label_queued_at", default="Queued"), job.queued_at)]
+        if job.started and job.ended:
+            moments.append((_("Ran"), job.started))
+        elif job.started:
+            moments.append((_("Started"), job.started))
+        elif job.ended:
+            moments.append((_("Ended"), job.ended))
+        elif self.is_delayed(job):
+            moments.append((_("Due"), job.due))
+        told = []
+        known_day = self.today()
+        for label, moment in moments:
+            if moment is None:
+                continue
+            day = moment.astimezone(self.zone).date()
+            write = self.clock if day == known_day else self.localized
+            told.append(
+                {"label": label, "text": write(moment), "iso": moment.isoformat()}
+            )
+            known_day = day
+        return told
+
     def is_delayed(self, job: JobInfo) -> bool:
-        """Whether the job waits for a moment later than that of its queueing."""
-        if job.status != "queued" or job.due is None:
+        """Whether the job was due at a later moment than that of its queueing."""
+        if job.due is None:
             return False
         return job.queued_at is None or job.due - job.queued_at > AT_ONCE
 
@@ -137,9 +194,39 @@ class JobPage(BrowserView):
         """Why a queued job waits, in the viewer's language."""
         return job.reason and translate(job.reason, context=self.request)
 
-    def short_name(self, job: JobInfo) -> str:
-        """The function's own name, without its modules."""
-        return job.function.rpartition(".")[2]
+    def name(self, job: JobInfo) -> str:
+        """The function's own name without its modules, or what kind of batch it is."""
+        if job.function in BATCHES:
+            return translate(BATCHES[job.function], context=self.request)
+        return last_name(job.function)
+
+    def members(self, job: JobInfo) -> list[str]:
+        """Dotted names of the functions in a batch; empty for other jobs.
+
+        The service cuts a long list of them, so the last may be "…".
+        """
+        if job.function not in BATCHES:
+            return []
+        names = job.arguments.split(", ")
+        return [*names[:-1], "…"] if names[-1].endswith("…") else names
+
+    def members_in_brief(self, job: JobInfo) -> str:
+        """The members of a batch, as "4 jobs: create_page, 3 × append_word"."""
+        names = self.members(job)
+        runs = [(name, len(list(run))) for name, run in groupby(map(last_name, names))]
+        functions = ", ".join(
+            name if size == 1 else f"{size} × {name}" for name, size in runs
+        )
+        if len(names) == 1:
+            text = _("1 job: ${functions}", mapping={"functions": functions})
+        else:
+            cut = names[-1] == "…"
+            number = f"{len(names) - 1}+" if cut else len(names)
+            text = _(
+                "${number} jobs: ${functions}",
+                mapping={"number": number, "functions": functions},
+            )
+        return translate(text, context=self.request)
 
     def path(self, job: JobInfo) -> str | None:
         """The path of the job's context inside the site, "/" for the site."""
@@ -150,6 +237,21 @@ class JobPage(BrowserView):
 
     def excerpt(self, text: str) -> str:
         return text if len(text) <= EXCERPT else f"{text[:EXCERPT]}…"
+
+    def page_title(self) -> str:
+        """What stands in the browser's title, before the site's."""
+        return translate(_("Background jobs"), context=self.request)
+
+
+class PageTitle(TitleViewlet):
+    """The browser's title of our pages: Plone gives the site's name alone."""
+
+    def update(self) -> None:
+        """Put the page's title in front; the template takes both as HTML."""
+        super().update()
+        self.site_title = self.sep.join(
+            (escape(self.view.page_title()), self.site_title)
+        )
 
 
 class JobsPage(JobPage):
@@ -268,6 +370,14 @@ class OneJobPage(JobPage):
         if not (job_id.isascii() and job_id.isdecimal()):
             return None
         return self.service.getJobInfo(job_id)
+
+    def page_title(self) -> str:
+        """The job's name, before what stands in the title of the list."""
+        if self.job is None:
+            name = translate(_("No such job"), context=self.request)
+        else:
+            name = self.name(self.job)
+        return f"{name} — {super().page_title()}"
 
     def context_url(self) -> str | None:
         """A link to the job's context, where its path lies inside this site."""

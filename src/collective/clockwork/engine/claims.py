@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from . import clock
 from . import live
+from .attempt import DONE
 from .base import identity
 from .base import same
 from .commit import log
 from .lanes import Lane
 from .run import decide_interrupt
-from .run import DONE
 from collections.abc import Callable
 from collections.abc import Iterator
 from ZODB.POSException import POSKeyError
@@ -377,7 +377,8 @@ def _recover_waiting(queue, agent, now_us: int) -> None:
 
 
 def _interrupt(agent, job) -> None:
-    if agent.is_running(job) or job._begun_attempt == job.attempt:
+    begun = job._status == 1 or job._begun_attempt == job.attempt
+    if begun or agent.is_running(job):
         decide_interrupt(job)
     else:
         # It may not even have begun, so this counts for nothing; but from now

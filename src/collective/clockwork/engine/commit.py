@@ -44,6 +44,18 @@ BACKOFF_STEP = 5
 BACKOFF_MAX = 60
 
 
+def trace(level: int, text: str, *values) -> None:
+    """Log what jobs do, with the representations of ``values``.
+
+    They are made here and not by the log's handlers: to represent a job may
+    mean to load it, and a handler that waits for the database, or whose lock
+    is needed by the ZODB's own messages, would stop the whole process.
+    """
+    if tracelog.isEnabledFor(level):
+        shown = [v if isinstance(v, str) else repr(v) for v in values]
+        tracelog.log(level, text, *shown)
+
+
 def pause(seconds: float) -> None:
     """Wait, but not past the stop of this thread's dispatcher.
 

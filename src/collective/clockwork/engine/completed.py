@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import clock
 from .base import Base
+from .base import same
 from .interfaces import ICompletedCollection
 from .trees import SmallTree
 from collections.abc import Iterator
@@ -84,11 +85,15 @@ class Completed(Base):
 
     def remove(self, job) -> bool:
         """Drop one job; whether it was here."""
-        for chunk in self.chunks.values():
-            left = tuple(entry for entry in chunk.entries if entry[1] is not job)
-            if len(left) != len(chunk.entries):
+        for first, chunk in self.chunks.items():
+            left = tuple(entry for entry in chunk.entries if not same(entry[1], job))
+            if len(left) == len(chunk.entries):
+                continue
+            if left:
                 chunk.entries = left
-                return True
+            else:
+                del self.chunks[first]
+            return True
         return False
 
     def entries(self, newest: int | None = None) -> Iterator[tuple[int, object]]:

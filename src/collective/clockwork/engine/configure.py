@@ -7,7 +7,7 @@ from .interfaces import DatabaseOpened
 from .interfaces import IQueue
 from .interfaces import IUUID
 from .queue import getDefaultQueue
-from .subscribers import agent_installer
+from .subscribers import AgentInstaller
 from .subscribers import QueueInstaller
 from .subscribers import ThreadedDispatcherInstaller
 from persistent.interfaces import IPersistent
@@ -31,8 +31,7 @@ def start(
     starts a dispatcher with one agent of ``agent_size`` threads.
     """
     base()
-    agent_installer.size = agent_size
-    provideHandler(agent_installer)
+    provideHandler(AgentInstaller("main", size=agent_size))
     event = DatabaseOpened(db)
     QueueInstaller(db_name=db_name)(event)
     return ThreadedDispatcherInstaller(poll_interval)(event)

@@ -33,12 +33,15 @@ from .retry import callback_retry_policy_factory
 from .retry import NeverRetry
 from .retry import RetryCommonForever
 from .retry import RetryCommonFourTimes
+from .times import BEGUN
+from .times import FINISHED
+from .times import IN_CALLBACKS
+from .times import NOT_BEGUN
+from .times import Times
 from .views import Annotations
 from .views import Arguments
 from .views import Keywords
 from collections.abc import Iterator
-from datetime import datetime
-from datetime import timedelta
 from uuid import UUID
 from ZODB.utils import u64
 from ZODB.utils import z64
@@ -56,12 +59,9 @@ __all__ = [
     "isFailure",
 ]
 
-#: How a status is stored; PENDING and ASSIGNED are read off the job's place.
-NOT_BEGUN, BEGUN, IN_CALLBACKS, FINISHED = range(4)
-
 
 @implementer(IJob)
-class Job(Base):
+class Job(Times, Base):
     """``Job(callable, *args, **kwargs)``; see IJob.
 
     Raises TypeError if the first argument cannot be called, ValueError if a
@@ -87,15 +87,10 @@ class Job(Base):
     _annotations = None
     _callbacks: tuple = ()
     _quota_names: tuple = ()
-    #: Microseconds since 1970.
-    _queued: int | None = None
-    _begin_after: int | None = None
-    _active_start: int | None = None
-    _active_end: int | None = None
-    #: Microseconds, or None for no limit.
-    _begin_by: int | None = None
     #: Transaction that queued it, kept when it is written again while waiting.
     _queued_tid: bytes | None = None
+    #: How many the same transaction had queued before it.
+    _nth = 0
     #: The job that waits for this one, if any.
     _outer = None
     #: Set by a take-over: may have been running when its process ended.
@@ -111,8 +106,6 @@ class Job(Base):
     retry_policy_factory: object = None
     #: Bytes of the UUID of the process that queued it.
     _assigner: bytes | None = None
-    #: When its callbacks were done, if there were any; microseconds.
-    _callbacks_end: int | None = None
 
     def __init__(*args, **kwargs):
         self, callable, *args = args
@@ -235,68 +228,7 @@ class Job(Base):
     def assignerUUID(self, value: UUID | None):
         self._assigner = None if value is None else value.bytes
 
-    # When
-
-    @property
-    def queued_at(self) -> datetime | None:
-        """When it was queued."""
-        return clock.from_us(self._queued)
-
-    @property
-    def active_start(self) -> datetime | None:
-        """When the attempt that counts began."""
-        return clock.from_us(self._active_start)
-
-    @property
-    def active_end(self) -> datetime | None:
-        """When its result was there."""
-        return clock.from_us(self._active_end)
-
-    @property
-    def initial_callbacks_end(self) -> datetime | None:
-        """When it was completed; None before."""
-        if self._status != FINISHED:
-            return None
-        return clock.from_us(self._callbacks_end or self._active_end)
-
-    @property
-    def begin_after(self) -> datetime | None:
-        """Not begun before this; the time of queueing if nothing else was asked."""
-        later = self._queued if self._begin_after is None else self._begin_after
-        return clock.from_us(later)
-
-    @begin_after.setter
-    def begin_after(self, value):
-        self._require("begin_after", interfaces.NEW)
-        self._begin_after = None if value is None else clock.to_us(value)
-
-    @property
-    def begin_by(self) -> timedelta | None:
-        """Time after begin_after, past which it fails instead of being begun."""
-        if self._begin_by is None:
-            return None
-        return timedelta(microseconds=self._begin_by)
-
-    @begin_by.setter
-    def begin_by(self, value):
-        self._require("begin_by", interfaces.NEW, interfaces.PENDING)
-        if value is not None and value < timedelta():
-            raise ValueError(
-                f"begin_by is {value!r}: it must be a timedelta that is not negative, "
-                "counted from begin_after"
-            )
-        self._begin_by = None if value is None else value // clock.MICROSECOND
-
-    def is_held(self, now_us: int) -> bool:
-        """Whether its time has not come at ``now_us``."""
-        return self._begin_after is not None and self._begin_after > now_us
-
-    def is_expired(self, now_us: int) -> bool:
-        """Whether it should have been begun before ``now_us``, and was not."""
-        if self._begin_by is None or self._status != NOT_BEGUN or self._tries:
-            return False
-        base = self._begin_after if self._begin_after is not None else self._queued
-        return base is not None and base + self._begin_by < now_us
+    # What it waits for
 
     @property
     def quota_names(self) -> tuple:
@@ -319,16 +251,12 @@ class Job(Base):
         if queue is not None:
             queue.replace(self)
 
-    def _require(self, attribute: str, *statuses) -> None:
-        if self.status not in statuses:
-            raise BadStatusError(
-                f"{attribute} of a job cannot be set in status {self.status}"
-            )
-
     # The transaction that queued it
 
-    def mark_queued(self, queue, now_us: int) -> None:
-        """Called by the queue when it takes the job in."""
+    def mark_queued(self, queue, now_us: int, nth: int) -> None:
+        """Called by the queue when it takes the job in, the nth of its transaction."""
+        if nth != self._nth:
+            self._nth = nth
         self._parent = queue
         self._queued = now_us
         self._queued_tid = None
@@ -352,7 +280,7 @@ class Job(Base):
         serial = self._queued_tid or self._p_serial
         if serial in (z64, getattr(self, "_v_serial_at_put", z64)):
             return None
-        return u64(serial)
+        return u64(serial) + self._nth
 
     # Hooks for subclasses
 

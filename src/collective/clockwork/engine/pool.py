@@ -10,23 +10,24 @@ and ``_tails`` (nobody began it), ``running``, and ``reports``.
 from __future__ import annotations
 
 from . import clock
+from .attempt import DONE
+from .attempt import PUT_OFF
 from .claims import LOST
 from .claims import UNSTARTED
 from .commit import log
 from .commit import never_fail
-from .commit import tracelog
+from .commit import trace
 from .commit import wait_for_system_recovery
 from .failure import isFailure
 from .interfaces import ReassignedError
 from .run import decide_interrupt
-from .run import DONE
 from .run import finish_outer_jobs
-from .run import PUT_OFF
 from .run import run_claimed
 from .threadlocal import local
 from collections import deque
 from dataclasses import dataclass
 
+import logging
 import threading
 import transaction
 
@@ -283,9 +284,11 @@ class AgentThreadPool:
             if job is None:
                 return LOST, []
             if job.attempt != ticket.attempt or job._status == 3:
-                log.error("%r was reassigned, or completed already", job)
+                log.error("%s was reassigned, or completed already", repr(job))
                 return (DONE if job._status == 3 else LOST), []
-            tracelog.info("%r starting in %s", job, threading.current_thread().name)
+            trace(
+                logging.INFO, "%s starting in %s", job, threading.current_thread().name
+            )
             agent = job._p_jar.get(ticket.agent_oid)
             outcome = run_claimed(job, ticket.attempt, agent)
             finish_outer_jobs()
@@ -329,7 +332,7 @@ class AgentThreadPool:
         stopping = self.dispatcher.stopping.is_set()
         if job is None or (stopping and isinstance(error, SystemExit)):
             return UNSTARTED
-        log.critical("%r broke off with %r", job, error, exc_info=True)
+        log.critical("%s broke off with %r", repr(job), error, exc_info=True)
         tm = job._p_jar.transaction_manager
         tm.abort()
         tm.begin()

@@ -48,6 +48,7 @@ from zope.component import queryUtility
 from zope.interface import implementer
 
 import heapq
+import transaction
 
 
 __all__ = [
@@ -156,11 +157,23 @@ class Queue(Base):
         jar = self._p_jar
         if jar is not None and job._p_jar is None:
             jar.add(job)
-        job.mark_queued(self, clock.now_us())
+        job.mark_queued(self, clock.now_us(), self._count_put())
         intake_for(self.intakes).append(job)
         if jar is not None:
             wake.after_commit(jar)
         return job
+
+    def _count_put(self) -> int:
+        """How many jobs the present transaction has put here before."""
+        jar = self._p_jar
+        manager = transaction.manager if jar is None else jar.transaction_manager
+        current = manager.get()
+        try:
+            count = current.data(self) + 1
+        except KeyError:
+            count = 0
+        current.set_data(self, count)
+        return count
 
     def check_quota_names(self, names: tuple) -> None:
         """Raise ValueError for a name that no quota of this queue has."""
@@ -178,7 +191,7 @@ class Queue(Base):
         job.parent = self
         now = clock.now_us()
         if job._queued is None:
-            job.mark_queued(self, now)
+            job.mark_queued(self, now, self._count_put())
         drop(self, [job])
         place(self, job, None, now)
 
@@ -292,11 +305,13 @@ class Queue(Base):
 
 def _arrived(intake, now: int, present: int, held: list) -> Iterator[tuple]:
     """Unread jobs with their keys; those whose time has not come go to ``held``."""
+    last = intake.cursor.order
     for _position, job in intake.unread():
+        last = max(job.order_key() or present, last + 1)
         if job.is_held(now):
             held.append((clock.order_key(job._begin_after), job))
         else:
-            yield job.order_key() or present, job
+            yield last, job
 
 
 def _by_key(entry: tuple) -> int:

@@ -34,7 +34,7 @@ class Station:
         self.dispatcher = dispatcher
         self.agent_name = agent_name
         self.pool = pool
-        self._looked_at: bytes | None = None
+        self._looked_at: tuple = ()
         self._last_look = 0.0
         self._more = True
         self._due: int | None = None
@@ -68,7 +68,7 @@ class Station:
             return True
         if clock.monotonic() - self._last_look >= dispatcher.poll_interval:
             return True
-        return self._looked_at != dispatcher.db.lastTransaction()
+        return self._looked_at != dispatcher.waker.last_transactions()
 
     def _sweep_is_due(self, reports: dict, outer: list) -> bool:
         if not reports and not outer:
@@ -85,7 +85,7 @@ class Station:
 
     def _claim(self, queue, agents, wanted: int, reports, outer, due: bool) -> None:
         tm = self.dispatcher.tm
-        self._looked_at = self.dispatcher.db.lastTransaction()
+        self._looked_at = self.dispatcher.waker.last_transactions()
         self._last_look = clock.monotonic()
         tm.begin()
         agent = agents[self.agent_name]

@@ -58,7 +58,7 @@ class QueueInstaller:
                     # Two processes started together: look again.
                     tm.abort()
             for added in events:
-                log.info("made %r in %r", added.name, added.parent)
+                log.info("made %r in %s", added.name, repr(added.parent))
         finally:
             tm.abort()
             connection.close()

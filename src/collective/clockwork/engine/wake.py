@@ -26,16 +26,27 @@ _wakers: weakref.WeakSet = weakref.WeakSet()
 
 
 class Waker:
-    """Wakes one dispatcher. ``db`` is the database that its queues are in."""
+    """Wakes one dispatcher. ``db`` is the database that it was given.
+
+    Its queues may be in another one that was opened together with that.
+    """
 
     def __init__(self, db):
         self.db = db
         self.event = threading.Event()
-        #: Last transaction that the dispatcher has taken into account.
-        self.seen: bytes | None = None
+        #: Last transactions that the dispatcher has taken into account.
+        self.seen: tuple = ()
         #: Whether ``lastTransaction`` moves with the commits of others.
-        self.tells = type(db.storage).__module__.partition(".")[0] != "relstorage"
+        self.tells = not any(map(_is_silent, self.databases()))
         _wakers.add(self)
+
+    def databases(self) -> list:
+        """The databases that its queues may be in."""
+        return list(self.db.databases.values())
+
+    def last_transactions(self) -> tuple:
+        """Changes with every commit that this process knows of."""
+        return tuple(database.lastTransaction() for database in self.databases())
 
     def set(self) -> None:
         """Wake it now."""
@@ -44,7 +55,7 @@ class Waker:
     def look(self) -> None:
         """Called before looking into the database: later commits wake again."""
         self.event.clear()
-        self.seen = self.db.lastTransaction()
+        self.seen = self.last_transactions()
 
     def wait(self, seconds: float, watch: bool = True) -> None:
         """Return when something happened, at the latest after ``seconds``.
@@ -62,10 +73,14 @@ class Waker:
         # of intervals, each of which takes longer on a busy machine.
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self.db.lastTransaction() != self.seen:
+            if self.last_transactions() != self.seen:
                 return
             if self.event.wait(min(WATCH_INTERVAL, left)):
                 return
+
+
+def _is_silent(database) -> bool:
+    return type(database.storage).__module__.partition(".")[0] == "relstorage"
 
 
 def after_commit(connection) -> None:
@@ -79,5 +94,5 @@ def after_commit(connection) -> None:
 def _wake(success: bool, database) -> None:
     if success:
         for waker in list(_wakers):
-            if waker.db is database:
+            if any(database is mine for mine in waker.databases()):
                 waker.set()

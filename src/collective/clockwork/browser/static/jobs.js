@@ -30,7 +30,7 @@
     if (!focused || !list().contains(focused)) {
       return null;
     }
-    const job = focused.closest("tbody[id]");
+    const job = focused.closest("tr[id]");
     const place = job ? "#" + job.id : "#background-jobs-list nav";
     const href = focused.getAttribute("href");
     const target = href === null ? "" : '[href="' + CSS.escape(href) + '"]';
@@ -38,17 +38,20 @@
   }
 
   function replaceList(fresh) {
-    const opened = Array.from(
-      list().querySelectorAll("tbody:has(details[open])"),
-      (job) => job.id
-    );
+    const opened = new Map();
+    for (const details of list().querySelectorAll("details[open]")) {
+      const scrolled = details.querySelector("pre").scrollTop;
+      opened.set(details.closest("tr").id, scrolled);
+    }
     const focused = focusedSelector();
     if (fresh.dataset.summary !== list().dataset.summary) {
       announcement.textContent = fresh.dataset.summary;
     }
     list().replaceWith(fresh);
     for (const details of fresh.querySelectorAll("details")) {
-      details.open = opened.includes(details.closest("tbody").id);
+      const id = details.closest("tr").id;
+      details.open = opened.has(id);
+      details.querySelector("pre").scrollTop = opened.get(id) ?? 0;
     }
     const successor = focused && document.querySelector(focused);
     if (successor) {

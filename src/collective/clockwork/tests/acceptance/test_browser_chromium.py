@@ -158,7 +158,7 @@ class TestScreens(ChromiumTestCase):
         self.service.jobs.append(replace(FAILED, id="11", error="x" * 500))
         self.start(PHONE)
         self.assertFalse(self.is_too_wide())
-        self.assertEqual("block", self.find("#job-7").value_of_css_property("display"))
+        self.assertEqual("grid", self.find("#job-7").value_of_css_property("display"))
         self.driver.get(self.url.replace("@@background-jobs", "@@background-job?id=11"))
         self.assertTrue(self.find("#background-job"))
         self.assertFalse(self.is_too_wide())
@@ -168,22 +168,45 @@ class TestScreens(ChromiumTestCase):
         self.start()
         self.assertFalse(self.is_too_wide())
         display = self.find("#job-7").value_of_css_property("display")
-        self.assertEqual("table-row-group", display)
+        self.assertEqual("table-row", display)
+
+    def test_a_desktop_shows_eight_jobs_at_once_whatever_came_of_them(self):
+        some = (QUEUED, ACTIVE, COMPLETED, FAILED)
+        long = {"error": "x" * 500, "arguments": "y" * 500, "user": "z" * 100}
+        self.service.jobs = [
+            replace(some[number % 4], id=str(number), **long) for number in range(20)
+        ]
+        self.start()
+        self.driver.get(self.url)
+        eighth = self.find_all("#background-jobs-list tbody tr")[7]
+        self.assertLessEqual(
+            self.driver.execute_script(
+                "return arguments[0].getBoundingClientRect().bottom", eighth
+            ),
+            DESKTOP[1],
+        )
+
+    def test_an_open_traceback_is_as_wide_as_the_table(self):
+        self.start()
+        self.find("#job-10 summary").click()
+        width = self.find("#job-10").rect["width"]
+        self.assertGreater(self.find("#job-10 pre").rect["width"], 0.9 * width)
+        self.assertFalse(self.is_too_wide())
 
     def test_it_works_by_keyboard_alone(self):
         self.start()
         self.find("#background-jobs-user").send_keys("bob", Keys.ENTER)
         self.wait_for(lambda: "user=bob" in self.driver.current_url)
-        self.assertEqual(1, len(self.find_all("#background-jobs-list tbody")))
+        self.assertEqual(1, len(self.find_all("#background-jobs-list tbody tr")))
         self.find("#job-10 th a").send_keys(Keys.ENTER)
         self.wait_for(lambda: "@@background-job?id=10" in self.driver.current_url)
 
     def test_it_works_without_scripts(self):
         self.start(scripts=False)
         self.assertFalse(self.find("#background-jobs-refresh").is_displayed())
-        self.assertEqual(4, len(self.find_all("#background-jobs-list tbody")))
+        self.assertEqual(4, len(self.find_all("#background-jobs-list tbody tr")))
         self.find('#background-jobs-list nav a[href*="failed"]').click()
         self.wait_for(lambda: "status=failed" in self.driver.current_url)
-        self.assertEqual(1, len(self.find_all("#background-jobs-list tbody")))
+        self.assertEqual(1, len(self.find_all("#background-jobs-list tbody tr")))
         self.find("#job-10 summary").click()
         self.assertTrue(self.find("#job-10 pre").is_displayed())

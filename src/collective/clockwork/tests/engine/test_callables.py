@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collective.clockwork.engine import callables
 from collective.clockwork.engine import interfaces
+from collective.clockwork.engine.attempt import UNRESOLVABLE_FIRST
 from collective.clockwork.engine.clock import from_us
 from collective.clockwork.engine.interfaces import UnresolvableError
 from collective.clockwork.engine.job import Job
-from collective.clockwork.engine.run import UNRESOLVABLE_FIRST
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work

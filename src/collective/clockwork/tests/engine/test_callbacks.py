@@ -9,6 +9,7 @@ from collective.clockwork.engine.job import ConditionalCallbackProxy
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.trouble import BeforeCompletion
 from datetime import timedelta
 from ZODB.POSException import ConflictError
 
@@ -261,7 +262,7 @@ def test_a_callback_added_just_before_completion_is_still_run(root, store, elsew
     job.addCallback(work.mirror)
     store(job)
     other = elsewhere()
-    late = work.BeforeCompletion(job, lambda: add_callback(other, job, work.triple))
+    late = BeforeCompletion(job, lambda: add_callback(other, job, work.triple))
     transaction.manager.registerSynch(late)
     try:
         job()

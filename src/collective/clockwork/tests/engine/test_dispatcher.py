@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine import claims
 from collective.clockwork.engine import dispatcher as registry
 from collective.clockwork.engine import local
 from collective.clockwork.engine.agent import Agent
@@ -15,6 +16,8 @@ from collective.clockwork.engine.interfaces import IDispatcherReactivated
 from collective.clockwork.engine.interfaces import IDispatcherRegistered
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.pool import AgentThreadPool
+from collective.clockwork.engine.pool import Ticket
 from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.testing import tear_down_dispatcher
 from collective.clockwork.engine.testing import TearDownDispatcherError
@@ -359,6 +362,35 @@ def test_jobs_behind_long_ones_go_to_another_dispatcher(db, queue, start_dispatc
         assert wait_for_result(job) == 42
     agents = agents_of(queue, busy)
     assert sum(1 for job in behind if job.agent is agents["main"]) == 0
+
+
+def test_jobs_of_one_transaction_keep_their_order_over_several_claims(
+    db, root, queue, start_dispatcher, monkeypatch
+):
+    monkeypatch.setattr(claims, "MOVED_AT_ONCE", 5)
+    queue.quotas.create("one", size=1)
+    ledger = root["ledger"] = work.Ledger()
+    jobs = []
+    for number in range(40):
+        job = Job(work.note, ledger, number)
+        job.quota_names = ("one",)
+        jobs.append(queue.put(job))
+    transaction.commit()
+    start_dispatcher(poll_interval=NEVER)
+    assert [wait_for_result(job) for job in jobs] == list(range(40))
+    assert [ledger[position] for position in range(40)] == list(range(40))
+
+
+def test_a_pool_that_was_idle_does_not_give_new_jobs_back_at_once(
+    db, queue, start_dispatcher
+):
+    dispatcher = start_dispatcher(poll_interval=NEVER)
+    ticket = Ticket(b"\0" * 8, db.database_name, 0, b"\0" * 8)
+    idle = AgentThreadPool(dispatcher, "", "idle", 0)
+    idle.last_begin -= 60
+    idle.submit([[ticket]])
+    assert not idle.is_stuck()
+    assert idle.queued == 1
 
 
 # Live annotations

@@ -14,10 +14,10 @@ from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.trouble import without_record
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
-from uuid import UUID
 from uuid import uuid4
 from zope.component import provideUtility
 from zope.interface.verify import verifyObject
@@ -438,7 +438,7 @@ def test_a_job_whose_record_is_gone_does_not_block_the_others(
     lost, kept = put("lost"), put("kept")
     oid = lost._p_oid
     original = type(db.storage).loadBefore
-    claimers = work.without_record(original, oid)
+    claimers = without_record(original, oid)
     db.cacheMinimize()
     monkeypatch.setattr(type(db.storage), "loadBefore", claimers)
     drain(db)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collective.clockwork.engine import interfaces
-from collective.clockwork.engine import run
 from collective.clockwork.engine.agent import Agent
+from collective.clockwork.engine.attempt import Run
 from collective.clockwork.engine.commit import ClientDisconnected
 from collective.clockwork.engine.failure import Failure
 from collective.clockwork.engine.failure import isFailure
@@ -20,6 +20,9 @@ from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.engine.threadlocal import local
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.trouble import Trouble
+from collective.clockwork.tests.engine.trouble import TroubleAt
+from collective.clockwork.tests.engine.trouble import Waits
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
@@ -52,7 +55,7 @@ def disconnect() -> Failure:
 @pytest.fixture
 def waits(db, monkeypatch):
     """The waits of a second and more that would have been made."""
-    noted = work.Waits()
+    noted = Waits()
     monkeypatch.setattr(local, "stopping", noted)
     return noted
 
@@ -63,7 +66,7 @@ def trouble():
     made = []
 
     def start(*errors):
-        synch = work.Trouble(*errors)
+        synch = Trouble(*errors)
         transaction.manager.registerSynch(synch)
         made.append(synch)
         return synch
@@ -326,18 +329,18 @@ def test_a_conflict_at_two_commits_is_overcome(store):
 def test_conflicts_while_storing_the_final_failure_are_overcome(store, trouble):
     job = store(Job(work.boom))
     synch = trouble()
-    original = run.Run._settle_failure
+    original = Run._settle_failure
 
     def settle(self, failure):
         if not synch.raised and not synch.errors:
             synch.errors.extend(ConflictError("again") for _ in range(60))
         original(self, failure)
 
-    run.Run._settle_failure = settle
+    Run._settle_failure = settle
     try:
         assert job().check(ValueError)
     finally:
-        run.Run._settle_failure = original
+        Run._settle_failure = original
     assert synch.raised == 60
 
 
@@ -347,7 +350,7 @@ def test_a_storage_that_is_away_at_any_commit_is_waited_for(store, waits, positi
     job = Job(work.answer)
     callback = job.addCallback(work.triple)
     store(job)
-    synch = work.TroubleAt(position, ClientDisconnected("away"))
+    synch = TroubleAt(position, ClientDisconnected("away"))
     transaction.manager.registerSynch(synch)
     transaction.begin()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collective.clockwork.engine import local
 from collective.clockwork.engine.failure import Failure
 from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.live import notes_of
 from collective.clockwork.engine.retry import RetryCommonFourTimes
 from datetime import datetime
 from datetime import timedelta
@@ -13,7 +14,6 @@ from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
-from ZODB.POSException import POSKeyError
 
 import threading
 import transaction
@@ -131,43 +131,6 @@ def exit_thread():
 
 def results(*jobs):
     return tuple(job.result for job in jobs)
-
-
-class Trouble:
-    """Makes coming commits of a transaction manager fail; register as a synch.
-
-    Each commit takes the next error; with none left, commits work.
-    """
-
-    def __init__(self, *errors):
-        self.errors = list(errors)
-        self.raised = 0
-
-    def newTransaction(self, txn):
-        txn.addBeforeCommitHook(self._raise_next)
-
-    def beforeCompletion(self, txn):
-        """Part of the protocol of synchronizers."""
-
-    def afterCompletion(self, txn):
-        """Part of the protocol of synchronizers."""
-
-    def _raise_next(self):
-        if self.errors:
-            self.raised += 1
-            raise self.errors.pop(0)
-
-
-class Waits(list):
-    """Takes the place of a dispatcher's stop: notes waits instead of waiting."""
-
-    def wait(self, seconds):
-        if seconds >= 1:
-            self.append(seconds)
-        return False
-
-    def is_set(self):
-        return False
 
 
 def raise_error(error):
@@ -315,11 +278,6 @@ def spawn(ledger, count):
         local.getQueue().put(Job(note, ledger, f"spawned {number}"))
 
 
-def annotate(name, value):
-    local.setLiveAnnotation(name, value)
-    return local.getLiveAnnotation(name)
-
-
 def meet(own, other):
     """Says ``own`` and waits until the other job has said ``other``."""
     gate(own).set()
@@ -329,29 +287,6 @@ def meet(own, other):
 
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=timezone.utc)
-
-
-class BeforeCompletion:
-    """Acts once, in the transaction that is about to complete a job."""
-
-    def __init__(self, job, act):
-        self.job = job
-        self.act = act
-        self.done = False
-
-    def newTransaction(self, txn):
-        txn.addBeforeCommitHook(self._look)
-
-    def beforeCompletion(self, txn):
-        """Part of the protocol of synchronizers."""
-
-    def afterCompletion(self, txn):
-        """Part of the protocol of synchronizers."""
-
-    def _look(self):
-        if self.job._status == 3 and not self.done:
-            self.done = True
-            self.act()
 
 
 def add_callback_elsewhere(result):
@@ -401,19 +336,6 @@ def say(text, result):
 
 class AtOnce(Decides):
     decision = True
-
-
-class TroubleAt(Trouble):
-    """Lets one commit fail, after ``position`` that work."""
-
-    def __init__(self, position, error):
-        super().__init__(error)
-        self.position = position
-
-    def _raise_next(self):
-        self.position -= 1
-        if self.position < 0:
-            super()._raise_next()
 
 
 class Veto(Persistent):
@@ -481,12 +403,48 @@ def exit_with(result):
     raise SystemExit("from a callback")
 
 
-def without_record(load_before, missing):
-    """A ``loadBefore`` that does not find one object."""
+def label(text, *jobs):
+    return text, total(*jobs)
 
-    def load(self, oid, tid):
-        if oid == missing:
-            raise POSKeyError(oid)
-        return load_before(self, oid, tid)
 
-    return load
+def note_first_result(ledger, result):
+    ledger.note(result)
+
+
+def annotate_and_look(name, value):
+    """Returns what the running job and another connection see of its note."""
+    job = local.getJob()
+    local.setLiveAnnotation(name, value)
+    seen = {}
+    elsewhere(job, lambda fresh: seen.update(notes_of(fresh)))
+    return local.getLiveAnnotation(name), seen
+
+
+def annotate_and_look_here(name, value):
+    local.setLiveAnnotation(name, value)
+    return dict(local.getJob().annotations)
+
+
+def annotate_often(counter, count):
+    for step in range(count):
+        local.setLiveAnnotation("step", step)
+    return counter.add()
+
+
+def annotate_and_fail(name, value):
+    local.setLiveAnnotation(name, value)
+    raise ValueError("after the note")
+
+
+def ask_and_wait():
+    local.setLiveAnnotation("question", "ready?")
+    return local.getLiveAnnotation("answer", timeout=20, poll=0.01)
+
+
+def whoami():
+    return (
+        str(local.getDispatcher().UUID),
+        local.getAgentName(),
+        local.getQueue().name,
+        local.getJob().agent is not None,
+    )

@@ -60,9 +60,7 @@ class BrowserTestCase(unittest.TestCase):
         return json.loads(self.browser.contents)
 
     def shown_ids(self, page):
-        return [
-            row.get("id") for row in page.xpath('//tbody[starts-with(@id, "job-")]')
-        ]
+        return [row.get("id") for row in page.xpath('//tr[starts-with(@id, "job-")]')]
 
 
 def text(page, path):

@@ -11,10 +11,8 @@ from collective.clockwork.tests.plone.browsercase import text
 from collective.clockwork.tests.plone.browsercase import VIEWS
 from collective.clockwork.tests.plone.stubservice import COMPLETED
 from collective.clockwork.tests.plone.stubservice import FAILED
-from collective.clockwork.tests.plone.stubservice import NOON
 from collective.clockwork.tests.plone.stubservice import QUEUED
 from dataclasses import replace
-from datetime import timedelta
 from lxml import html
 from plone import api
 from plone.app.testing import setRoles
@@ -29,53 +27,62 @@ STATUS_LINKS = '//nav[@aria-label="Filter by status"]//a'
 
 class TestTheList(BrowserTestCase):
     def test_a_job_is_shown_with_function_context_user_and_status(self):
-        row = text(self.open(), '//tbody[@id="job-7"]')
+        row = text(self.open(), '//tr[@id="job-7"]')
         for fact in ("convert", "/news", "ada", "Queued"):
             self.assertIn(fact, row)
 
     def test_a_completed_job_shows_its_result_and_how_long_it_took(self):
-        row = text(self.open(), '//tbody[@id="job-9"]')
+        row = text(self.open(), '//tr[@id="job-9"]')
         self.assertIn("'intro'", row)
         self.assertIn("3 min 20 s", row)
 
     def test_a_failed_job_shows_its_error_and_folds_its_traceback_away(self):
         page = self.open()
-        self.assertIn("no such chapter", text(page, '//tbody[@id="job-10"]//td[4]/div'))
-        (details,) = page.xpath('//tbody[@id="job-10"]//details')
+        self.assertIn("no such chapter", text(page, '//tr[@id="job-10"]//td[4]/div'))
+        (details,) = page.xpath('//tr[@id="job-10"]//details')
         self.assertIsNone(details.get("open"))
         self.assertEqual(FAILED.traceback, details.find("pre").text)
 
+    def test_the_error_in_the_list_is_one_line_with_its_text_as_title(self):
+        error = "ValueError: first line\nsecond line"
+        self.service.jobs = [replace(FAILED, error=error)]
+        (line,) = self.open().xpath('//tr[@id="job-10"]//td[4]/div')
+        self.assertIn("background-jobs-line", line.get("class"))
+        self.assertEqual(error, line.get("title"))
+
     def test_a_running_job_shows_its_progress(self):
-        (bar,) = self.open().xpath('//tbody[@id="job-8"]//*[@role="progressbar"]')
-        self.assertEqual("40", bar.get("aria-valuenow"))
+        for view in ("@@background-jobs", "@@background-job?id=8"):
+            with self.subTest(view=view):
+                (bar,) = self.open(view).xpath('//*[@role="progressbar"]')
+                self.assertEqual("40", bar.get("aria-valuenow"))
+                self.assertEqual("Progress", bar.get("aria-label"))
+                self.assertIn("40 %", bar.getparent().text_content())
+
+    def test_jobs_of_one_function_are_told_apart_by_their_arguments(self):
+        self.service.jobs.append(replace(QUEUED, id="11", arguments="'end.rst', 2"))
+        page = self.open()
+        self.assertEqual("convert('intro.rst')", text(page, '//tr[@id="job-7"]//th/a'))
+        self.assertEqual(
+            "convert('end.rst', 2)", text(page, '//tr[@id="job-11"]//th/a')
+        )
+
+    def test_the_name_with_its_modules_and_arguments_is_the_title_of_the_link(self):
+        (link,) = self.open().xpath('//tr[@id="job-7"]//th/a')
+        self.assertEqual("my.addon.chapters.convert('intro.rst')", link.get("title"))
+
+    def test_long_arguments_are_cut_in_the_list_and_whole_on_the_page_of_the_job(self):
+        self.service.jobs = [replace(QUEUED, arguments="x" * 500)]
+        self.assertEqual(f"convert({'x' * 160}…)", text(self.open(), "//th/a"))
+        self.assertIn("x" * 500, text(self.open("@@background-job?id=7"), "//dl"))
 
     def test_a_waiting_job_says_why_it_waits(self):
         self.service.jobs = [replace(QUEUED, reason="Quota default is in use.")]
         self.assertIn(
-            "Quota default is in use.", text(self.open(), '//tbody[@id="job-7"]')
+            "Quota default is in use.", text(self.open(), '//tr[@id="job-7"]')
         )
 
     def test_a_job_without_user_is_shown_as_anonymous(self):
-        self.assertIn("Anonymous", text(self.open(), '//tbody[@id="job-9"]'))
-
-    def test_times_are_in_the_time_zone_of_the_site_with_iso_beside(self):
-        api.portal.set_registry_record("plone.portal_timezone", "Asia/Kolkata")
-        transaction.commit()
-        (time,) = self.open().xpath('//tbody[@id="job-7"]//time')
-        self.assertIn("05:30 PM", time.text)
-        self.assertEqual(NOON.isoformat(), time.get("title"))
-
-    def test_the_due_time_of_a_delayed_job_is_shown(self):
-        self.service.jobs = [replace(QUEUED, due=NOON + timedelta(days=1))]
-        times = self.open().xpath('//tbody[@id="job-7"]//time/@datetime')
-        self.assertEqual(
-            ["2026-03-04T12:00:00+00:00", "2026-03-05T12:00:00+00:00"], times
-        )
-
-    def test_a_job_that_is_due_at_once_shows_no_due_time(self):
-        self.service.jobs = [replace(QUEUED, due=NOON + timedelta(milliseconds=3))]
-        times = self.open().xpath('//tbody[@id="job-7"]//time')
-        self.assertEqual(1, len(times))
+        self.assertIn("Anonymous", text(self.open(), '//tr[@id="job-9"]'))
 
     def test_a_long_result_is_cut_in_the_list_and_whole_on_the_page_of_the_job(self):
         self.service.jobs = [replace(COMPLETED, result="x" * 2000)]
@@ -265,7 +272,15 @@ class TestNamesAndEntries(BrowserTestCase):
         settings.available_languages = ["en", "de"]
         settings.use_request_negotiation = True
         transaction.commit()
-        self.assertIn("Hintergrundaufgaben", self.open().text_content())
+        page = self.open()
+        self.assertIn("Hintergrundaufgaben", text(page, "//head/title"))
+        self.assertIn("Lief", text(page, '//tr[@id="job-9"]'))
+        function = "collective.clockwork.engine.compose.run_serial"
+        self.service.jobs = [
+            replace(COMPLETED, function=function, arguments="a.b, a.c")
+        ]
+        row = text(self.open(), '//tr[@id="job-9"]//th')
+        self.assertEqual("Stapel, nacheinander 2 Aufgaben: b, c", row)
 
 
 class TestPermission(BrowserTestCase):
@@ -336,7 +351,7 @@ class TestWithTheRealService(BrowserTestCase):
     def test_a_queued_job_waits_and_says_why(self):
         self.service.queueJob(work.add_numbers, self.folder, 40, 2)
         transaction.commit()
-        (row,) = self.open("@@background-jobs?status=queued").xpath("//tbody")
+        (row,) = self.open("@@background-jobs?status=queued").xpath("//tbody/tr")
         row = row.text_content()
         for fact in ("add_numbers", "/folder", TEST_USER_ID, "No worker is alive"):
             self.assertIn(fact, row)

@@ -9,15 +9,16 @@ from DateTime import DateTime
 from datetime import timedelta
 from OFS.Folder import Folder
 from pathlib import Path
+from ZODB.FileStorage import FileStorage
+from ZODB.POSException import ConflictError
+from zope.publisher.browser import TestRequest
+
 import tempfile
 import threading
 import transaction
 import types
 import unittest
 import ZODB
-from ZODB.FileStorage import FileStorage
-from ZODB.POSException import ConflictError
-from zope.publisher.browser import TestRequest
 
 
 class Database:

@@ -17,18 +17,19 @@ from collective.clockwork.tests.plone.ticking import write_first
 from collective.clockwork.tests.plone.ticking import write_last
 from DateTime import DateTime
 from functools import partial
-import logging
 from plone.app.testing import setRoles
 from plone.app.testing import TEST_USER_ID
-import transaction
 from transaction.interfaces import DoomedTransaction
-import unittest
 from ZODB.POSException import ConflictError
 from zope.component import getMultiAdapter
 from zope.component.hooks import getSite
-import zope.event
 from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
+
+import logging
+import transaction
+import unittest
+import zope.event
 
 
 class EventTests(unittest.TestCase):

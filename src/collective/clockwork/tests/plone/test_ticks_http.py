@@ -19,7 +19,6 @@ from collective.clockwork.tests.plone.ticking import write_and_fail
 from collective.clockwork.tests.plone.ticking import write_first
 from collective.clockwork.tests.plone.ticking import write_last
 from DateTime import DateTime
-import os
 from pathlib import Path
 from plone.app.testing import SITE_OWNER_NAME
 from plone.app.testing import SITE_OWNER_PASSWORD
@@ -28,6 +27,13 @@ from plone.app.testing import TEST_USER_PASSWORD
 from plone.testing import zca
 from plone.testing.zope import STARTUP
 from Products.Five.browser import BrowserView
+from ZODB.POSException import ConflictError
+from zope.component import getMultiAdapter
+from zope.component.hooks import getSite
+from zope.configuration import xmlconfig
+from zope.publisher.browser import TestRequest
+
+import os
 import re
 import subprocess
 import sys
@@ -35,11 +41,6 @@ import tempfile
 import threading
 import transaction
 import unittest
-from ZODB.POSException import ConflictError
-from zope.component import getMultiAdapter
-from zope.component.hooks import getSite
-from zope.configuration import xmlconfig
-from zope.publisher.browser import TestRequest
 
 
 class HTTPTests(HTTPTestCase):

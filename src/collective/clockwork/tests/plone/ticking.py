@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collective.clockwork
 from collective.clockwork import ticks
 from collective.clockwork.interfaces import ITickEvent
 from contextlib import contextmanager
@@ -15,16 +14,18 @@ from plone.app.testing import SITE_OWNER_PASSWORD
 from plone.testing.zope import WSGI_SERVER_FIXTURE
 from Products.Five.browser import BrowserView
 from Products.SiteAccess.VirtualHostMonster import manage_addVirtualHostMonster
+from zope.component import getGlobalSiteManager
+from zope.component.hooks import getSite
+from zope.configuration import xmlconfig
+from zope.publisher.browser import TestRequest
+
+import collective.clockwork
 import re
 import requests
 import sys
 import transaction
 import types
 import unittest
-from zope.component import getGlobalSiteManager
-from zope.component.hooks import getSite
-from zope.configuration import xmlconfig
-from zope.publisher.browser import TestRequest
 
 
 DOCUMENTATION = Path(__file__).parents[5] / "docs" / "ticks.rst"

@@ -1,0 +1,370 @@
+"""One job's attempts, up to the one commit that ends them.
+
+An attempt in a worker has one commit::
+
+    begin   the job's record is read and compared with the claim
+    run     setUp, the callable; in memory the job is ACTIVE
+    commit  effects + result + status, and nothing that anybody else writes
+
+If that commit conflicts because the job itself changed hands, the work is
+thrown away: whoever has it now runs it. That comparison and that conflict are
+the fence which keeps two workers from both landing one job.
+"""
+
+from __future__ import annotations
+
+from . import callables
+from . import clock
+from .commit import ClientDisconnected
+from .commit import EXPLOSIVE_ERRORS
+from .commit import log
+from .commit import never_fail
+from .commit import pause
+from .commit import tracelog
+from .commit import wait_for_system_recovery
+from .failure import Failure
+from .failure import isFailure
+from .interfaces import BadStatusError
+from .interfaces import ICallbackProxy
+from .interfaces import IJob
+from .interfaces import ReassignedError
+from .interfaces import UnresolvableError
+from .threadlocal import local
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from transaction.interfaces import TransactionError
+
+import logging
+import random
+import transaction
+
+
+#: What became of a run.
+DONE = "done"
+WAITING = "waiting"
+PUT_OFF = "put off"
+UNRESOLVABLE = "unresolvable"
+
+#: Microseconds until a job whose code is missing is looked at again; doubled
+#: each time, up to the longest.
+UNRESOLVABLE_FIRST = 60_000_000
+UNRESOLVABLE_MAX = 1_800_000_000
+
+#: Seconds: half the longest pause after a first conflict; doubled each time.
+CONFLICT_PAUSE = 0.005
+
+#: Seconds that a callback waits at most for the time that its policy named.
+LONGEST_CALLBACK_PAUSE = 60
+
+#: Characters of a result that are logged.
+LOGGED_RESULT = 1_000
+
+
+def manager(job):
+    """The transaction manager that commits this job."""
+    jar = job._p_jar
+    return transaction.manager if jar is None else jar.transaction_manager
+
+
+class Run:
+    """One job being run to its end, or to where it waits.
+
+    ``claimed_attempt`` is the attempt that the dispatcher claimed; None for a
+    job called by hand and for callbacks. ``agent`` is the claiming agent.
+    """
+
+    def __init__(self, job, args=(), kwargs=None, claimed_attempt=None, agent=None):
+        self.job = job
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.claimed_attempt = claimed_attempt
+        self.agent = agent
+        self.tm = manager(job)
+        self.started = clock.now_us()
+        #: The policy's memory during this run.
+        self.data: dict = {"first_active": clock.now()}
+        self.policy = None
+        self.conflicts = 0
+
+    def go(self) -> str:
+        """Run it; returns DONE, WAITING, PUT_OFF or UNRESOLVABLE.
+
+        Raises ReassignedError when the job is somebody else's by now.
+        """
+        outcome = None
+        while outcome is None:
+            outcome = self._attempt()
+        return outcome
+
+    def _attempt(self) -> str | None:
+        job = self.job
+        setup_info = None
+        previous, local.job = local.job, job
+        try:
+            self._begin()
+            try:
+                self._check_resolvable()
+            except UnresolvableError as error:
+                return self._put_aside(error)
+            setup_info = job.setUp()
+            result = job.invoke(
+                (*job._args, *self.args), {**(job._kwargs or {}), **self.kwargs}
+            )
+        except EXPLOSIVE_ERRORS:
+            self.tm.abort()
+            raise
+        except Exception as error:
+            # Whatever a job raises is its result, or a reason to try again.
+            return self._went_wrong(Failure(error))
+        else:
+            return self._finish(result)
+        finally:
+            local.job = previous
+            self._tear_down(setup_info)
+
+    def _begin(self) -> None:
+        self.job._status = 1
+        self.job._active_start = self.started
+        if self.agent is not None:
+            self.job._parent = self.agent
+
+    def _check_resolvable(self) -> None:
+        job = self.job
+        callables.join(job._callable, job._method)
+        for position, value in enumerate(job._args):
+            callables.refuse_broken(f"argument {position}", value)
+        for name, value in (job._kwargs or {}).items():
+            callables.refuse_broken(f"argument {name}", value)
+
+    def _tear_down(self, setup_info) -> None:
+        try:
+            self.job.tearDown(setup_info)
+        except Exception:
+            # The job is settled; an error here must not change that.
+            log.critical("tearDown of %s failed", repr(self.job), exc_info=True)
+
+    def _finish(self, result) -> str | None:
+        try:
+            outcome = self._settle(result)
+            self.tm.commit()
+        except EXPLOSIVE_ERRORS:
+            self.tm.abort()
+            raise
+        except Exception as error:
+            # Anything may be raised by a commit: conflicts, vetoes of other
+            # data managers, values that cannot be pickled.
+            return self._went_wrong(Failure(error), at_commit=True, original=result)
+        self._log_result(result)
+        return outcome
+
+    def _settle(self, result) -> str:
+        if self.policy is not None:
+            self.policy.updateData(self.data)
+            self.job._retry_policy = self.policy
+        if IJob.providedBy(result):
+            self.job.wait_for(result)
+            return WAITING
+        self.job.settle(result)
+        return DONE
+
+    def _went_wrong(
+        self, failure: Failure, at_commit: bool = False, original=None
+    ) -> str | None:
+        self.tm.abort()
+        self.tm.begin()
+        if self._look(self._landed):
+            return WAITING if self.job.is_waiting else DONE
+        decision = self._ask(failure, at_commit)
+        # The policy may have waited: look at the database of now.
+        self.tm.abort()
+        self.tm.begin()
+        if decision is True:
+            self._keep_apart(failure)
+            self._look(self._assert_owned)
+            return None
+        if isinstance(decision, datetime | timedelta):
+            if self._is_callback:
+                return self._wait_here(decision)
+            return never_fail(
+                lambda: self._put_off(decision), f"putting off {self.job!r}", self.tm
+            )
+        if at_commit:
+            self._log_lost(original, failure)
+        never_fail(
+            lambda: self._settle_failure(failure), f"failing {self.job!r}", self.tm
+        )
+        self._log_result(failure)
+        return DONE
+
+    def _keep_apart(self, failure: Failure) -> None:
+        """Keep jobs that conflict with each other from meeting again at once."""
+        if failure.check(TransactionError) and not failure.check(ClientDisconnected):
+            self.conflicts += 1
+            pause(random.uniform(0, CONFLICT_PAUSE * 2 ** min(self.conflicts, 8)))
+
+    def _look(self, question):
+        """Ask about the job in a new transaction, once the storage answers."""
+        answer = wait_for_system_recovery(question, f"reading {self.job!r}", self.tm)
+        self.tm.begin()
+        if isFailure(answer):
+            answer.raiseException()
+        return answer
+
+    def _landed(self) -> bool:
+        """Whether this run's commit arrived although its answer was lost.
+
+        Raises ReassignedError if the job is not this run's any more.
+        """
+        job = self.job
+        if job._status >= 1 and job._active_start == self.started:
+            return True
+        self._assert_owned()
+        return False
+
+    def _assert_owned(self) -> None:
+        job = self.job
+        if self.claimed_attempt is None:
+            mine = job._status in (0, 1)
+        else:
+            mine = job._status == 0 and job.attempt == self.claimed_attempt
+        if not mine:
+            log.error("%s was reassigned: its work here is thrown away", repr(job))
+            raise ReassignedError(repr(job))
+
+    def _ask(self, failure: Failure, at_commit: bool):
+        policy = self.policy
+        if policy is None:
+            policy = self.policy = self.job.getRetryPolicy()
+        question = getattr(policy, "commitError" if at_commit else "jobError", None)
+        if question is None:
+            log.error("the retry policy %s answers no errors: no retry", repr(policy))
+            return False
+        return question(failure, self.data)
+
+    def _settle_failure(self, failure: Failure) -> None:
+        self._assert_owned()
+        self._begin()
+        try:
+            self._settle(failure)
+        except TransactionError:
+            raise
+        except Exception:
+            # The hook of a subclass must not keep a job from ending.
+            log.critical("on_result of %s failed", repr(self.job), exc_info=True)
+            self.job._status = 2 if self.job._callbacks else 3
+
+    @property
+    def _is_callback(self) -> bool:
+        above = self.job._parent
+        return IJob.providedBy(above) or ICallbackProxy.providedBy(above)
+
+    def _wait_here(self, decision) -> None:
+        """Wait in this thread: a callback has no place of its own to wait in."""
+        due = due_of(decision)
+        if due is not None:
+            pause(min((due - clock.now_us()) / 1e6, LONGEST_CALLBACK_PAUSE))
+        self.tm.begin()
+        self._look(self._assert_owned)
+
+    def _put_off(self, decision) -> str:
+        self._assert_owned()
+        if self.policy is not None:
+            self.policy.updateData(self.data)
+            self.job._retry_policy = self.policy
+        self.job.put_off(due_of(decision))
+        if self.claimed_attempt is None:
+            return_to_queue(self.job)
+        return PUT_OFF
+
+    def _put_aside(self, error: UnresolvableError) -> str:
+        self.tm.abort()
+        self.tm.begin()
+        if self._is_callback:
+            fail(self.job, error)
+            return DONE
+        log.error("%s waits: %s", repr(self.job), error)
+
+        def put_aside():
+            self._assert_owned()
+            job = self.job
+            wait = UNRESOLVABLE_FIRST * 2 ** min(job.attempt, 10)
+            due = clock.now_us() + min(wait, UNRESOLVABLE_MAX)
+            job.put_off(due, reason=str(error))
+            if self.claimed_attempt is None:
+                return_to_queue(job)
+
+        never_fail(put_aside, f"putting aside {self.job!r}", self.tm)
+        return UNRESOLVABLE
+
+    def _log_result(self, result) -> None:
+        job = self.job
+        if isFailure(result):
+            level = job.failure_log_level
+            level = logging.ERROR if level is None else level
+            log.log(level, "%s failed:\n%s", repr(job), result.getTraceback())
+        elif tracelog.isEnabledFor(logging.INFO):
+            tracelog.info(
+                "%s succeeded with result: %s",
+                repr(job),
+                repr(result)[:LOGGED_RESULT],
+            )
+
+    def _log_lost(self, original, failure: Failure) -> None:
+        if isFailure(original):
+            log.error(
+                "Commit failed for %s, which had failed:\n%s",
+                repr(self.job),
+                original.getTraceback(),
+            )
+        else:
+            log.info(
+                "Commit failed for %s, which had succeeded with result: %s",
+                repr(self.job),
+                repr(original)[:LOGGED_RESULT],
+            )
+
+
+def due_of(decision) -> int | None:
+    """Microseconds of a policy's datetime or timedelta; None for at once."""
+    if isinstance(decision, timedelta):
+        if decision <= timedelta():
+            return None
+        return clock.now_us() + decision // clock.MICROSECOND
+    if decision.tzinfo is None:
+        # zc.async read the naive datetimes of policies as UTC.
+        decision = decision.replace(tzinfo=timezone.utc)
+    due = clock.to_us(decision)
+    return due if due > clock.now_us() else None
+
+
+def return_to_queue(job) -> None:
+    """Put a job that no dispatcher watches back into its queue.
+
+    Raises BadStatusError if it is in no queue.
+    """
+    queue = job.queue
+    if queue is None:
+        raise BadStatusError(f"{job!r} is in no queue, so it cannot be put off")
+    agent = job.agent
+    if agent is not None:
+        agent.release(job)
+    queue.take_back(job)
+
+
+def fail(job, error: BaseException, agent=None) -> None:
+    """End a job that was not begun, for the agent that has it; commits."""
+    tm = manager(job)
+    failure = Failure(error)
+
+    def settle():
+        if job._status != 0:
+            raise ReassignedError(repr(job))
+        if agent is not None:
+            job._parent = agent
+        job.settle(failure)
+
+    never_fail(settle, f"failing {job!r}", tm)
+    level = logging.ERROR if job.failure_log_level is None else job.failure_log_level
+    log.log(level, "%s failed: %s", repr(job), failure.getErrorMessage())
+    tm.begin()
