@@ -91,7 +91,7 @@ class IAsyncService(Interface):
         """The same in this queue, the outer job under these quotas."""
 
     def findJobs(status=None, user=None, limit=200):
-        """JobInfos of the current site, the newest first.
+        """JobInfos of the current site: what runs first, then the newest.
 
         ``status`` is 'queued', 'active', 'completed' or 'failed'. ``user`` is
         the id of the user who queued them.

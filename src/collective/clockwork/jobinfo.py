@@ -159,10 +159,11 @@ def _finished(queues: Mapping[str, Any]) -> Iterator:
     return islice(merge(*histories, key=_age), SCAN_LIMIT)
 
 
-def newest_first(job: Any) -> float:
-    """Sort key: the job that was queued last comes first."""
+def running_first(job: Any) -> tuple[bool, float]:
+    """Sort key: what runs comes first, then the job that was queued last."""
     queued_at = job.queued_at
-    return 0.0 if queued_at is None else -queued_at.timestamp()
+    age = 0.0 if queued_at is None else -queued_at.timestamp()
+    return status_of(job) != "active", age
 
 
 def _age(job: Any) -> float:

@@ -322,7 +322,7 @@ class AsyncService:
             jobinfo.STATUSES if status is None else (status,),
             limit,
         )
-        found.sort(key=jobinfo.newest_first)
+        found.sort(key=jobinfo.running_first)
         return [jobinfo.describe(job) for job in found[:limit]]
 
     def countJobs(self) -> dict[str, int]:

@@ -273,7 +273,13 @@ class Job(Times, Base):
         ):
             # Not by setattr, which would report a change during the commit.
             self.__dict__["_queued_tid"] = self._p_serial
-        return super().__getstate__()
+        # What stands at its default is left out: a third of a plain job's record.
+        kind = type(self)
+        return {
+            name: value
+            for name, value in super().__getstate__().items()
+            if value is not getattr(kind, name, kind)
+        }
 
     def order_key(self) -> int | None:
         """Its place among the jobs of a queue; None while uncommitted."""

@@ -272,6 +272,7 @@ def test_a_job_that_holds_up_the_tear_down_is_said_to_run(db, queue, start_dispa
 
 def test_a_silent_dispatcher_is_dead_after_its_interval(queue):
     agents = activate(queue)
+    agents.ping_interval = timedelta(seconds=0.01)
     agents.ping_death_interval = timedelta(seconds=0.05)
     transaction.commit()
     assert not agents.dead

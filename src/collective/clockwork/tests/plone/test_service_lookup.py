@@ -188,6 +188,20 @@ class TestSearch(LookupTestCase):
         found = [info.arguments for info in self.service.findJobs(limit=3)]
         self.assertEqual(["4", "3", "2"], found)
 
+    def test_what_runs_comes_first(self):
+        running = self.service.queueJob(work.wait_for_release, self.folder)
+        with running_worker(self.layer["zodbDB"]):
+            transaction.commit()
+            self.assertTrue(work.begun.wait(10))
+            self.service.queueJob(work.add_numbers, self.folder)
+            transaction.commit()
+            self.wait_until(lambda: self.info_of(running).status == "active")
+            found = [info.id for info in self.service.findJobs()]
+            work.released.set()
+            self.wait_until(lambda: self.info_of(running).status == "completed")
+        self.assertEqual(running.id, found[0])
+        self.assertEqual(2, len(found))
+
     def test_the_event_callbacks_of_jobs_are_not_listed(self):
         job = self.service.queueJob(work.note, self.folder, "x")
         job.addCallback(work.note_result)
