@@ -14,13 +14,9 @@ from .pool import AgentThreadPool
 from .pool import MOST
 from .pool import Ticket
 from .presence import IDLE_PING_FACTOR
-from itertools import chain
-from persistent import Persistent
 from ZODB.utils import u64
 
 
-#: Jobs in one claim from which on what they are about is read ahead.
-PREFETCHED_FROM = 8
 #: Reports that gather at most before they are swept.
 SWEPT_AT_ONCE = 32
 #: Seconds that a report waits at most for a claim to be swept with.
@@ -113,7 +109,6 @@ class Station:
         self.pool.forget(reports, outer)
         self._reported_at = None
         if runs:
-            _prefetch(runs)
             self.pool.submit([[_ticket(entry, agent) for entry in run] for run in runs])
 
     def _take(self, queue, agent, wanted: int, now: int) -> tuple[list, bool]:
@@ -200,16 +195,3 @@ class Station:
 def _ticket(entry: tuple, agent) -> Ticket:
     job, attempt, _key = entry
     return Ticket(job._p_oid, database_name(job), attempt, agent._p_oid)
-
-
-def _prefetch(runs: list) -> None:
-    """Ask for what many jobs are about at once, not one after another."""
-    if len(runs) < PREFETCHED_FROM:
-        return
-    oids: dict = {}
-    for job, _attempt, _key in chain.from_iterable(runs):
-        for value in (job._callable, *job._args):
-            if isinstance(value, Persistent) and value._p_jar is not None:
-                oids.setdefault(value._p_jar, []).append(value._p_oid)
-    for jar, wanted in oids.items():
-        jar.prefetch(wanted)
