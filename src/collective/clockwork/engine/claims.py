@@ -176,7 +176,7 @@ class Claim:
         return heapq.merge(*streams, key=lambda entry: entry[0])
 
     def _unread(self, intake) -> Iterator[tuple]:
-        last = intake.cursor.order
+        last = 0
         for position, job in self._prefetched(intake):
             try:
                 job._p_activate()
@@ -186,7 +186,7 @@ class Claim:
                 # the others from being claimed.
                 log.critical("job %r in the queue has no record", job._p_oid)
                 key, job = last, None
-            # Jobs of one transaction keep their order by different keys.
+            # What is not committed yet keeps its order by different keys.
             last = max(self._present if key is None else key, last + 1)
             yield last, job, intake, position
 
@@ -206,7 +206,7 @@ class Claim:
         return ahead
 
     def _arrive(self, key: int, job, intake, position: int) -> None:
-        intake.read_to(position, key)
+        intake.read_to(position)
         self.changed = True
         if job is None:
             return

@@ -159,6 +159,7 @@ class Dispatcher:
         connection = None
         while not self.stopping.is_set():
             try:
+                self._require_storages()
                 if connection is None:
                     connection = self.db.open(self.tm)
                 wait = self.poll(connection)
@@ -310,6 +311,17 @@ class Dispatcher:
         self.waker.set()
 
     # Storage away, and the end
+
+    def _require_storages(self) -> None:
+        """Raise ClientDisconnected if a storage says that it is away.
+
+        An idle dispatcher finds all that it reads in its cache, and would not
+        notice.
+        """
+        for name, database in self.db.databases.items():
+            is_connected = getattr(database.storage, "is_connected", None)
+            if is_connected is not None and not is_connected():
+                raise ClientDisconnected(f"database {name!r} is not connected")
 
     def _storage_is_away(self, error) -> float:
         self.tm.abort()

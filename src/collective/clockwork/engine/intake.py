@@ -39,9 +39,6 @@ class Cursor(Persistent):
 
     #: Key of the last entry that was read.
     position = 0
-    #: Place of that one among the jobs of the queue: others of the same
-    #: transaction, which a later claim reads, come behind it.
-    order = 0
     #: Keys behind the position of jobs that were taken out by name.
     taken: tuple = ()
 
@@ -87,11 +84,10 @@ class Intake(Persistent):
     def __bool__(self) -> bool:
         return True
 
-    def read_to(self, key: int, order: int) -> None:
-        """Note that all up to ``key`` is read, and the place of that one."""
+    def read_to(self, key: int) -> None:
+        """Note that all up to ``key`` is read."""
         cursor = self.cursor
         cursor.position = key
-        cursor.order = order
         if cursor.taken:
             cursor.taken = tuple(k for k in cursor.taken if k > key)
 

@@ -305,7 +305,7 @@ class Queue(Base):
 
 def _arrived(intake, now: int, present: int, held: list) -> Iterator[tuple]:
     """Unread jobs with their keys; those whose time has not come go to ``held``."""
-    last = intake.cursor.order
+    last = 0
     for _position, job in intake.unread():
         last = max(job.order_key() or present, last + 1)
         if job.is_held(now):

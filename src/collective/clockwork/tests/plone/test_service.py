@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from AccessControl import Unauthorized
+from collective.clockwork.engine import attempt
 from collective.clockwork.engine.interfaces import TimeoutError
 from collective.clockwork.engine.job import isFailure
 from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.plone import work
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
+from contextlib import contextmanager
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
@@ -16,6 +18,8 @@ from plone.app.testing import logout
 from plone.app.testing import TEST_USER_ID
 from plone.dexterity.content import DexterityContent
 from transaction.interfaces import DoomedTransaction
+from unittest import mock
+from ZODB.POSException import ConflictError
 from zope.interface.verify import verifyObject
 
 import transaction
@@ -23,6 +27,13 @@ import transaction
 
 def now():
     return datetime.now(timezone.utc)
+
+
+@contextmanager
+def without_pauses():
+    """Don't wait between attempts; the waits are random."""
+    with mock.patch.object(attempt, "pause"):
+        yield
 
 
 class TestQueueing(ServiceTestCase):
@@ -142,6 +153,16 @@ class TestWork(ServiceTestCase):
 
     def test_a_job_that_dooms_its_transaction_fails(self):
         self.assertIsInstance(self.result_of(work.doom).value, DoomedTransaction)
+        self.assertEqual(5, len(work.happened))
+
+    def test_a_job_that_conflicts_is_tried_again_patiently(self):
+        with without_pauses():
+            self.assertEqual(20, self.result_of(work.conflict, 19))
+
+    def test_a_job_that_conflicts_each_time_fails(self):
+        with without_pauses():
+            result = self.result_of(work.conflict, 20)
+        self.assertTrue(result.check(ConflictError))
 
     def test_a_job_may_queue_another_and_answer_with_its_result(self):
         self.assertEqual("inner", self.result_of(work.queue_another, "inner"))

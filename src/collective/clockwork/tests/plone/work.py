@@ -7,6 +7,7 @@ from collective.clockwork.engine import local
 from plone import api
 from plone.dexterity.utils import createContentInContainer
 from Products.CMFCore.utils import getToolByName
+from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 from zope.globalrequest import getRequest
 
@@ -47,7 +48,16 @@ def write_and_fail(context):
     raise RuntimeError("after writing")
 
 
+def conflict(context, times):
+    """Conflict so many times, then say how often it was called."""
+    happened.append("called")
+    if len(happened) <= times:
+        raise ConflictError(f"conflict {len(happened)}")
+    return len(happened)
+
+
 def doom(context):
+    happened.append("called")
     transaction.doom()
 
 
