@@ -29,6 +29,7 @@ from .interfaces import ICallbackProxy
 from .interfaces import IJob
 from .interfaces import ReassignedError
 from .interfaces import UnresolvableError
+from .retry import ask
 from .threadlocal import local
 from datetime import datetime
 from datetime import timedelta
@@ -124,6 +125,11 @@ class Run:
             self._tear_down(setup_info)
 
     def _begin(self) -> None:
+        # Compared in the very transaction that does the work.
+        self._assert_owned()
+        self._mark()
+
+    def _mark(self) -> None:
         self.job._status = 1
         self.job._active_start = self.started
         if self.agent is not None:
@@ -159,14 +165,25 @@ class Run:
         return outcome
 
     def _settle(self, result) -> str:
-        if self.policy is not None:
-            self.policy.updateData(self.data)
-            self.job._retry_policy = self.policy
+        job = self.job
+        if self.claimed_attempt is not None and job.attempt != self.claimed_attempt:
+            raise ReassignedError(repr(job))
+        if job._active_start != self.started:
+            # The function has ended the transaction that it was called in.
+            self._mark()
+        self._keep_policy()
         if IJob.providedBy(result):
-            self.job.wait_for(result)
-            return WAITING
-        self.job.settle(result)
+            if result._status != 3:
+                job.wait_for(result)
+                return WAITING
+            result = result._result
+        job.settle(result)
         return DONE
+
+    def _keep_policy(self) -> None:
+        if self.policy is not None:
+            ask(self.policy, "updateData", self.data)
+            self.job._retry_policy = self.policy
 
     def _went_wrong(
         self, failure: Failure, at_commit: bool = False, original=None
@@ -217,7 +234,8 @@ class Run:
         Raises ReassignedError if the job is not this run's any more.
         """
         job = self.job
-        if job._status >= 1 and job._active_start == self.started:
+        settled = job._status >= 2 or job.is_waiting
+        if settled and job._active_start == self.started:
             return True
         self._assert_owned()
         return False
@@ -226,8 +244,13 @@ class Run:
         job = self.job
         if self.claimed_attempt is None:
             mine = job._status in (0, 1)
+        elif job.attempt != self.claimed_attempt or job.is_waiting:
+            mine = False
         else:
-            mine = job._status == 0 and job.attempt == self.claimed_attempt
+            # A function that commits in the middle stores that it is active.
+            mine = job._status == 0 or (
+                job._status == 1 and job._active_start == self.started
+            )
         if not mine:
             log.error("%s was reassigned: its work here is thrown away", repr(job))
             raise ReassignedError(repr(job))
@@ -236,23 +259,12 @@ class Run:
         policy = self.policy
         if policy is None:
             policy = self.policy = self.job.getRetryPolicy()
-        question = getattr(policy, "commitError" if at_commit else "jobError", None)
-        if question is None:
-            log.error("the retry policy %s answers no errors: no retry", repr(policy))
-            return False
-        return question(failure, self.data)
+        question = "commitError" if at_commit else "jobError"
+        return ask(policy, question, failure, self.data)
 
     def _settle_failure(self, failure: Failure) -> None:
-        self._assert_owned()
         self._begin()
-        try:
-            self._settle(failure)
-        except TransactionError:
-            raise
-        except Exception:
-            # The hook of a subclass must not keep a job from ending.
-            log.critical("on_result of %s failed", repr(self.job), exc_info=True)
-            self.job._status = 2 if self.job._callbacks else 3
+        self._settle(failure)
 
     @property
     def _is_callback(self) -> bool:
@@ -269,9 +281,7 @@ class Run:
 
     def _put_off(self, decision) -> str:
         self._assert_owned()
-        if self.policy is not None:
-            self.policy.updateData(self.data)
-            self.job._retry_policy = self.policy
+        self._keep_policy()
         self.job.put_off(due_of(decision))
         if self.claimed_attempt is None:
             return_to_queue(self.job)
@@ -352,13 +362,16 @@ def return_to_queue(job) -> None:
     queue.take_back(job)
 
 
-def fail(job, error: BaseException, agent=None) -> None:
-    """End a job that was not begun, for the agent that has it; commits."""
+def fail(job, error: BaseException, agent=None, attempt: int | None = None) -> None:
+    """End a job that was not begun, for the agent that has it; commits.
+
+    Raises ReassignedError if it was begun, or is at another ``attempt``.
+    """
     tm = manager(job)
     failure = Failure(error)
 
     def settle():
-        if job._status != 0:
+        if job._status != 0 or attempt not in (None, job.attempt):
             raise ReassignedError(repr(job))
         if agent is not None:
             job._parent = agent

@@ -17,9 +17,13 @@ from .base import identity
 from .base import same
 from .commit import log
 from .lanes import Lane
+from .run import brief
 from .run import decide_interrupt
 from collections.abc import Callable
 from collections.abc import Iterator
+from itertools import islice
+from transaction.interfaces import TransactionError
+from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
 from ZODB.utils import u64
 
@@ -36,22 +40,27 @@ UNSTARTED = "unstarted"
 #: A job that is somebody else's, or gone.
 LOST = "lost"
 
+#: Stands before a quota's name in the lane of jobs that are lent a place in it.
+LENT = "\0"
+
+#: Microseconds until a job whose record cannot be read is looked at again.
+UNREADABLE_FOR = 1_800_000_000
+
 _BEHIND_ALL = (1 << 63) - 1
 
 
 def lane_names(queue, job) -> tuple:
     """Names of the quotas that a job must wait for, in a fixed order.
 
-    A place that a job holds while it waits for this one counts for this one
-    too; in zc.async an outer and an inner job of one quota waited for each
-    other.
+    A place that a job holds while it waits for this one is lent to this one;
+    in zc.async an outer and an inner job of one quota waited for each other.
     """
     quotas = queue.quotas
     return tuple(
         sorted(
-            name
+            LENT + name if _held_by_outer(quotas[name], job) else name
             for name in job.quota_names
-            if name in quotas and not _held_by_outer(quotas[name], job)
+            if name in quotas
         )
     )
 
@@ -76,6 +85,9 @@ def lane_of(queue, names: tuple) -> Lane:
 
 def place(queue, job, key: int | None, now_us: int) -> None:
     """Let a job wait: for its time, else at ``key``, or in front when it is None."""
+    if job._parent is not queue:
+        # A function that commits in the middle stores the agent there.
+        job.parent = queue
     if job.is_held(now_us):
         queue.schedule.add(clock.order_key(job._begin_after), job)
         return
@@ -84,6 +96,28 @@ def place(queue, job, key: int | None, now_us: int) -> None:
         lane.add_front(job)
     else:
         lane.add(key, job)
+
+
+def readable(job) -> bool:
+    """Whether the job's record can be loaded, here and now."""
+    try:
+        job._p_activate()
+    except TransactionError:
+        raise
+    except Exception:
+        # Loading runs code of the application's classes, which may be gone or
+        # may have changed since. One such job must not hold up the others.
+        log.critical("job %s cannot be read: it waits", brief(job), exc_info=True)
+        return False
+    if isinstance(job, Broken):
+        log.critical("the class of job %s cannot be imported: it waits", brief(job))
+        return False
+    return True
+
+
+def park(queue, job, now_us: int) -> None:
+    """Let a job that cannot be read wait for a while."""
+    queue.schedule.add(clock.order_key(now_us + UNREADABLE_FOR), job)
 
 
 def drop(queue, jobs: list) -> None:
@@ -127,6 +161,7 @@ class Claim:
         self._taken = 0
         self._leaving: list[tuple[Lane, int]] = []
         self._entering: list[tuple[tuple, int, object]] = []
+        self._charged: list = []
 
     def take(self) -> list[list]:
         """Runs of entries (job, attempt, key); nearly always one entry each."""
@@ -141,8 +176,7 @@ class Claim:
                 self.more = True
                 break
             if isinstance(source, Lane):
-                if self._admit(source.names, job, key):
-                    self._leaving.append((source, key))
+                self._consider(source, key, job)
             else:
                 self._arrive(key, job, source, position)
         self._write()
@@ -152,15 +186,28 @@ class Claim:
         schedule = self.queue.schedule
         if not schedule.length:
             return
-        due = []
-        for key, job in schedule.jobs.items():
-            if len(due) >= MOVED_AT_ONCE or job.is_held(self.now_us):
-                break
-            due.append((key, job))
+        due = list(islice(schedule.jobs.items(None, self._present), MOVED_AT_ONCE))
         for key, job in due:
             schedule.remove(key)
-            lane_of(self.queue, lane_names(self.queue, job)).add(key, job)
             self.changed = True
+            if readable(job):
+                lane_of(self.queue, lane_names(self.queue, job)).add(key, job)
+            else:
+                park(self.queue, job, self.now_us)
+
+    def _consider(self, lane: Lane, key: int, job) -> None:
+        if not readable(job):
+            self._leaving.append((lane, key))
+            park(self.queue, job, self.now_us)
+            return
+        # Other ones than the lane's if its quotas were changed or removed, or its
+        # outer job waits no more.
+        names = lane_names(self.queue, job)
+        admitted = self._admit(names, job, key)
+        if admitted or names != lane.names:
+            self._leaving.append((lane, key))
+        if not admitted and names != lane.names:
+            self._entering.append((names, key, job))
 
     def _waiting_in(self, lane: Lane) -> Iterator[tuple]:
         for key, job in lane.jobs.items():
@@ -178,17 +225,28 @@ class Claim:
     def _unread(self, intake) -> Iterator[tuple]:
         last = 0
         for position, job in self._prefetched(intake):
-            try:
-                job._p_activate()
-                key = job.order_key()
-            except POSKeyError:
-                # Without its record there is nothing to run. It must not keep
-                # the others from being claimed.
-                log.critical("job %r in the queue has no record", job._p_oid)
-                key, job = last, None
+            if self._is_still_to_come(job):
+                return
+            key = job.order_key() if readable(job) else last
             # What is not committed yet keeps its order by different keys.
             last = max(self._present if key is None else key, last + 1)
             yield last, job, intake, position
+
+    def _is_still_to_come(self, job) -> bool:
+        """Whether the other database's half of the put is not there yet.
+
+        Two databases are committed one after the other.
+        """
+        if job._p_jar is self.queue._p_jar:
+            return False
+        try:
+            job._p_activate()
+        except POSKeyError:
+            return True
+        except Exception:
+            # What else is wrong with it is found out when it is read.
+            return False
+        return False
 
     def _prefetched(self, intake) -> Iterator[tuple]:
         jar = self.queue._p_jar
@@ -208,7 +266,8 @@ class Claim:
     def _arrive(self, key: int, job, intake, position: int) -> None:
         intake.read_to(position)
         self.changed = True
-        if job is None:
+        if not readable(job):
+            park(self.queue, job, self.now_us)
             return
         if job.is_held(self.now_us):
             due = clock.order_key(job._begin_after)
@@ -226,9 +285,19 @@ class Claim:
 
     def _room(self, name: str) -> int:
         if name not in self._rooms:
-            quota = self.queue.quotas.get(name)
-            self._rooms[name] = _BEHIND_ALL if quota is None else quota.room
+            plain = name.removeprefix(LENT)
+            quota = self.queue.quotas.get(plain)
+            self._rooms[plain] = _BEHIND_ALL if quota is None else quota.room
+            self._rooms[LENT + plain] = (
+                _BEHIND_ALL if quota is None else quota.lent_room
+            )
         return self._rooms[name]
+
+    def _charge(self, name: str) -> None:
+        self._room(name)
+        plain = name.removeprefix(LENT)
+        self._rooms[plain] -= 1
+        self._rooms[LENT + plain] -= 1
 
     def _admit(self, names: tuple, job, key: int) -> bool:
         if job._status == 3:
@@ -240,17 +309,21 @@ class Claim:
                 return False
         self._taken += 1
         entry = (job, job.attempt, key)
+        if expired:
+            # It is only to be failed, which needs no place.
+            self._runs.append([entry])
+            return True
+        self._charged.append(job)
         run = self._open.get(names)
-        if run is not None and not expired:
+        if run is not None:
             run.append(entry)
             return True
         run = [entry]
         self._runs.append(run)
-        if not expired:
-            for name in names:
-                self._rooms[name] = self._room(name) - 1
-            if self.run_length > 1 and self._is_serial(names):
-                self._open[names] = run
+        for name in names:
+            self._charge(name)
+        if self.run_length > 1 and self._is_serial(names):
+            self._open[names] = run
         return True
 
     def _is_serial(self, names: tuple) -> bool:
@@ -265,10 +338,9 @@ class Claim:
         for names, key, job in self._entering:
             lane_of(self.queue, names).add(key, job)
         running: dict[str, list] = {}
-        for run in self._runs:
-            for job, _attempt, _key in run:
-                for name in job.quota_names:
-                    running.setdefault(name, []).append(job)
+        for job in self._charged:
+            for name in job.quota_names:
+                running.setdefault(name, []).append(job)
         for name, jobs in running.items():
             quota = self.queue.quotas.get(name)
             if quota is not None:
@@ -280,23 +352,28 @@ class Claim:
 def sweep(queue, agent, reports: dict, outer_jobs: list, now_us: int) -> None:
     """Move what became of claimed jobs to where it belongs.
 
-    ``reports`` maps the identity of a job to what a run returned; jobs that
-    are not in it stay claimed. ``outer_jobs`` are jobs that had waited for one
+    ``reports`` maps claims (identity and attempt) to what a run returned; jobs
+    that are not in it stay claimed. ``outer_jobs`` are jobs that had waited for one
     of these, and are finished.
     """
     if not reports and not outer_jobs:
         return
     kept, finished, leaving = [], [], []
     for entry in agent.claims.entries:
-        job, _attempt, key = entry
-        outcome = reports.get(identity(job))
+        job, attempt, key = entry
+        outcome = reports.get((*identity(job), attempt))
         if outcome is None:
             kept.append(entry)
             continue
         live.keep(agent, job)
         # While it is in this agent's claims nobody else has it, so whatever a
         # thread believes of it, what counts is how the job stands there.
-        if outcome == DONE or job._status == 3:
+        if outcome == DONE:
+            finished.append(job)
+        elif not readable(job):
+            leaving.append(job)
+            park(queue, job, now_us)
+        elif job._status == 3:
             finished.append(job)
         elif job.is_waiting:
             wait(queue, job)
@@ -307,7 +384,9 @@ def sweep(queue, agent, reports: dict, outer_jobs: list, now_us: int) -> None:
         agent.claims.entries = tuple(kept)
     for job in outer_jobs:
         # One that is claimed still is swept by its own agent.
-        if queue.waiting.pop(u64(job._p_oid), None) is not None:
+        number = u64(job._p_oid)
+        if number in queue.waiting and job._status == 3:
+            del queue.waiting[number]
             finished.append(job)
     if leaving or finished:
         drop(queue, [*leaving, *finished])
@@ -322,6 +401,9 @@ def wait(queue, job) -> None:
     where it does not wait for its own outer job.
     """
     queue.waiting[u64(job._p_oid)] = job
+    if job._p_jar is not None:
+        # Another worker may be finishing it at this moment: then look again.
+        job._p_jar.readCurrent(job)
     inner = job._result
     if set(job.quota_names) & set(inner.quota_names) and inner._status == 0:
         queue.replace(inner)
@@ -337,6 +419,9 @@ def take_back(queue, agent, now_us: int) -> int:
     finished, leaving = [], []
     for job, attempt, key in entries:
         leaving.append(job)
+        if not readable(job):
+            park(queue, job, now_us)
+            continue
         live.keep(agent, job)
         if job._status == 3:
             finished.append(job)
@@ -353,15 +438,15 @@ def take_back(queue, agent, now_us: int) -> int:
     drop(queue, leaving)
     if finished:
         agent.completed.extend(finished)
-    if entries:
-        agent.claims.entries = ()
+    # Written in any case: a claim of that dispatcher at this moment must fail.
+    agent.claims.entries = ()
     if agent.activity.running:
         agent.activity.running = ()
-    _recover_waiting(queue, agent, now_us)
+    recover_waiting(queue, agent, now_us)
     return len(entries)
 
 
-def _recover_waiting(queue, agent, now_us: int) -> None:
+def recover_waiting(queue, agent, now_us: int) -> None:
     """Outer jobs that ended in a process which could not say so any more."""
     for number, job in list(queue.waiting.items()):
         if job.is_waiting:

@@ -18,6 +18,8 @@ import time
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
+#: Later times are kept as they are, and ordered as if they were in this year.
+LAST_YEAR = 5000
 
 _frozen: datetime | None = None
 
@@ -73,6 +75,9 @@ def order_key(microseconds: int) -> int:
     jobs that are ordered by the commit that queued them share one scale.
     """
     moment = EPOCH + timedelta(microseconds=microseconds)
+    if moment.year >= LAST_YEAR:
+        # Behind it the numbers begin anew, and "never" would be in the past.
+        moment = moment.replace(year=LAST_YEAR, month=1, day=1)
     seconds = moment.second + moment.microsecond / 1e6
     stamp = TimeStamp(
         moment.year, moment.month, moment.day, moment.hour, moment.minute, seconds

@@ -76,8 +76,12 @@ def never_fail(call: Callable, identifier: str, tm):
     conflicts = 0
     errors = 0
     backoff = 0
+    again = False
     while True:
         try:
+            if again:
+                tm.begin()
+            again = True
             result = call()
             tm.commit()
             return result
@@ -111,14 +115,17 @@ def never_fail(call: Callable, identifier: str, tm):
                     exc_info=True,
                 )
             pause(backoff)
-        tm.begin()
 
 
 def wait_for_system_recovery(call: Callable, identifier: str, tm):
     """Call and commit, waiting for the storage; other errors give a Failure."""
     backoff = 0
+    again = False
     while True:
         try:
+            if again:
+                tm.begin()
+            again = True
             result = call()
             tm.commit()
             return result
@@ -137,13 +144,14 @@ def wait_for_system_recovery(call: Callable, identifier: str, tm):
             tm.abort()
             log.error("%s: failed", identifier, exc_info=True)
             return Failure(error)
-        tm.begin()
 
 
 def try_five_times(call: Callable, identifier: str, tm, commit: bool = True):
     """Call, and commit if asked; five conflicts or another error give a Failure."""
     for attempt in range(1, 6):
         try:
+            if attempt > 1:
+                tm.begin()
             result = call()
             if commit:
                 tm.commit()
@@ -161,4 +169,3 @@ def try_five_times(call: Callable, identifier: str, tm, commit: bool = True):
             tm.abort()
             log.critical("%s: failed", identifier, exc_info=True)
             return Failure(error)
-        tm.begin()

@@ -81,7 +81,12 @@ class Completed(Base):
         keys = list(chunks.keys(None, before))
         for key in keys[:DROPPED_AT_ONCE]:
             if chunks[key].entries[-1][0] < before:
-                del chunks[key]
+                self._drop(key)
+
+    def _drop(self, first: int) -> None:
+        # Emptied too, so that whoever appends to it at this moment conflicts.
+        self.chunks[first].entries = ()
+        del self.chunks[first]
 
     def remove(self, job) -> bool:
         """Drop one job; whether it was here."""
@@ -92,7 +97,7 @@ class Completed(Base):
             if left:
                 chunk.entries = left
             else:
-                del self.chunks[first]
+                self._drop(first)
             return True
         return False
 
@@ -144,4 +149,5 @@ class Completed(Base):
 
     def clear(self) -> None:
         """Forget all."""
-        self.chunks.clear()
+        for first in list(self.chunks):
+            self._drop(first)

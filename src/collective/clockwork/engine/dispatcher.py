@@ -159,7 +159,7 @@ class Dispatcher:
         connection = None
         while not self.stopping.is_set():
             try:
-                self._require_storages()
+                self._require_storage()
                 if connection is None:
                     connection = self.db.open(self.tm)
                 wait = self.poll(connection)
@@ -198,13 +198,25 @@ class Dispatcher:
                 for agent_name in list(agents):
                     known.add((queue_name, agent_name))
                     station = self._station(queue_name, agent_name, agents)
-                    wait = min(wait, station.serve(queue, agents))
+                    wait = min(wait, self._serve(station, queue, agents))
                     self.tm.begin()
             self._leave_others(known)
             self._observe(queues)
         self.tm.abort()
         self.last_poll = clock.monotonic()
         return wait
+
+    def _serve(self, station: Station, queue, agents) -> float:
+        try:
+            return station.serve(queue, agents)
+        except TransactionError:
+            raise
+        except Exception:
+            # A filter that raises, for instance: the other agents, and those
+            # who wait for dead dispatchers to be noticed, must not suffer.
+            self.tm.abort()
+            log.critical("serving %s failed", station, exc_info=True)
+            return 1.0
 
     def _has_room(self) -> bool:
         stations = self.stations.values()
@@ -312,16 +324,15 @@ class Dispatcher:
 
     # Storage away, and the end
 
-    def _require_storages(self) -> None:
-        """Raise ClientDisconnected if a storage says that it is away.
+    def _require_storage(self) -> None:
+        """Raise ClientDisconnected if the queues' storage says that it is away.
 
         An idle dispatcher finds all that it reads in its cache, and would not
         notice.
         """
-        for name, database in self.db.databases.items():
-            is_connected = getattr(database.storage, "is_connected", None)
-            if is_connected is not None and not is_connected():
-                raise ClientDisconnected(f"database {name!r} is not connected")
+        is_connected = getattr(self.db.storage, "is_connected", None)
+        if is_connected is not None and not is_connected():
+            raise ClientDisconnected("it is not connected")
 
     def _storage_is_away(self, error) -> float:
         self.tm.abort()

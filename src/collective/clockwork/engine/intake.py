@@ -16,12 +16,12 @@ next: should both happen at once, one of them fails and is done again.
 
 from __future__ import annotations
 
-from .commit import never_fail
 from .trees import SmallTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
 from uuid import uuid4
 from weakref import WeakKeyDictionary
+from ZODB.POSException import ConflictError
 from ZODB.utils import z64
 
 import threading
@@ -30,6 +30,8 @@ import transaction
 
 #: Unused intakes that a queue keeps ready.
 STOCK = 8
+#: How often a producer that conflicts with others tries to reserve its intake.
+RESERVING_ATTEMPTS = 50
 #: Passed entries that a producer lets gather before it drops them.
 TRIM = 8
 
@@ -100,6 +102,8 @@ class Intake(Persistent):
         items = self.items
         last = items.maxKey() if items else 0
         items[max(last, self.cursor.position) + 1] = None
+        # So that a claimer which is reading on at this moment conflicts.
+        self.cursor._p_changed = True
 
     @property
     def closed(self) -> bool:
@@ -204,13 +208,18 @@ def _lease(db, intakes: Intakes) -> str | None:
     tm = transaction.TransactionManager()
     connection = db.open(tm)
     try:
-        return never_fail(
-            lambda: connection.get(intakes._p_oid).hand_out(
-                lambda name: name in visible
-            ),
-            "reserving an intake",
-            tm,
-        )
+        for attempt in range(RESERVING_ATTEMPTS):
+            try:
+                tm.begin()
+                shared = connection.get(intakes._p_oid)
+                name = shared.hand_out(lambda name: name in visible)
+                tm.commit()
+                return name
+            except ConflictError:
+                # Other producers are reserving theirs.
+                tm.abort()
+                if attempt == RESERVING_ATTEMPTS - 1:
+                    raise
     finally:
         tm.abort()
         connection.close()

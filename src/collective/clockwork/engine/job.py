@@ -21,6 +21,7 @@ from .base import same
 from .callbacks import adopt
 from .callbacks import ConditionalCallbackProxy
 from .callbacks import SuccessFailureCallbackProxy
+from .commit import log
 from .failure import Failure
 from .failure import isFailure
 from .interfaces import AbortedError
@@ -42,6 +43,7 @@ from .views import Annotations
 from .views import Arguments
 from .views import Keywords
 from collections.abc import Iterator
+from transaction.interfaces import TransactionError
 from uuid import UUID
 from ZODB.utils import u64
 from ZODB.utils import z64
@@ -93,6 +95,8 @@ class Job(Times, Base):
     _nth = 0
     #: The job that waits for this one, if any.
     _outer = None
+    #: Whether it waits for a Deferred; written by its run and what ends that.
+    _deferred = False
     #: Set by a take-over: may have been running when its process ended.
     _suspect = False
     #: Attempt that a suspect was begun with.
@@ -385,9 +389,16 @@ class Job(Times, Base):
     def settle(self, result) -> None:
         """Store the result, in the transaction of the caller."""
         self._result = result
+        self._deferred = False
         self._active_end = clock.now_us()
         self.waits_for = None
-        self.on_result(result)
+        try:
+            self.on_result(result)
+        except TransactionError:
+            raise
+        except Exception:
+            # The hook is the application's, and must not keep a job from ending.
+            log.critical("on_result of %s failed", repr(self), exc_info=True)
         self._status = IN_CALLBACKS if self._callbacks else FINISHED
 
     def wait_for(self, inner: Job) -> None:
@@ -401,6 +412,20 @@ class Job(Times, Base):
         self._status = BEGUN
         inner._outer = self
         inner.addCallback(Job(self.inner_done))
+
+    def wait_for_deferred(self) -> None:
+        """Stay active until the Deferred fires that the callable returned.
+
+        Raises ValueError for a job that is not stored.
+        """
+        if self._p_oid is None:
+            raise ValueError(
+                f"{self!r} returned a Deferred, but is not stored, so its result could "
+                "not be stored either: add it to the database before calling it"
+            )
+        self._result = None
+        self._status = BEGUN
+        self._deferred = True
 
     def waiting_for_it(self) -> Iterator[Job]:
         """The job that waits for this one, the one that waits for that, and so on."""
@@ -422,8 +447,12 @@ class Job(Times, Base):
 
     def put_off(self, begin_after: int | None, reason: str | None = None) -> None:
         """Make it wait again: at once, or until ``begin_after`` (microseconds)."""
+        if IAgent.providedBy(self._parent):
+            # It was stored as active.
+            self._parent = self._parent.queue
         self._status = NOT_BEGUN
         self._result = None
+        self._deferred = False
         self._active_start = None
         self.attempt += 1
         self._tries += 1

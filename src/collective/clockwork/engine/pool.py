@@ -52,9 +52,9 @@ class Ticket:
     agent_oid: bytes
 
     @property
-    def identity(self) -> tuple:
-        """Tells jobs apart; see ``base.identity``."""
-        return (self.oid, self.database)
+    def claim(self) -> tuple:
+        """Tells this claim from all others: the job's identity, and its attempt."""
+        return (self.oid, self.database, self.attempt)
 
 
 @dataclass
@@ -161,9 +161,20 @@ class AgentThreadPool:
     def forget(self, reports: dict, outer: list) -> None:
         """These reports are taken care of."""
         with self._changed:
-            for identity in reports:
-                self.reports.pop(identity, None)
+            for claim, outcome in reports.items():
+                if self.reports.get(claim) == outcome:
+                    del self.reports[claim]
             self.outer = [entry for entry in self.outer if entry not in outer]
+
+    def known(self) -> set[tuple]:
+        """All claims that it was given and that are not taken care of."""
+        with self._changed:
+            waiting = [*self._inbox, *self._tails]
+            return {
+                *(ticket.claim for run in waiting for ticket in run),
+                *(running.ticket.claim for running in self.running.values()),
+                *self.reports,
+            }
 
     def submit(self, runs: list[list[Ticket]]) -> None:
         """Hand over claimed jobs; those of one run go to one thread, in order."""
@@ -180,7 +191,7 @@ class AgentThreadPool:
         with self._changed:
             for run in [*self._inbox, *self._tails]:
                 for ticket in run:
-                    self.reports[ticket.identity] = UNSTARTED
+                    self.reports[ticket.claim] = UNSTARTED
                 run.clear()
             self._inbox.clear()
 
@@ -236,12 +247,12 @@ class AgentThreadPool:
                 if self._wanted_threads == 0:
                     return None
                 if self._inbox:
-                    return self._inbox.popleft()
+                    run = self._inbox.popleft()
+                    self._tails.append(run)
+                    return run
                 self._changed.wait()
 
     def _perform_run(self, connection, run: deque) -> None:
-        with self._changed:
-            self._tails.append(run)
         while True:
             with self._changed:
                 if not run:
@@ -253,18 +264,25 @@ class AgentThreadPool:
                 self.running[threading.current_thread().name] = Running(
                     ticket, now, clock.now_us()
                 )
-            outcome, outer = self._perform_job(connection, ticket)
+            try:
+                outcome, outer = self._perform_job(connection, ticket)
+            except BaseException:
+                # Not the job: the database did not let it begin or end. The
+                # thread must go on, and the job be given back.
+                log.critical("%s could not be run", ticket, exc_info=True)
+                outcome, outer = LOST, []
+                self.dispatcher.stopping.wait(1)
             self._report(ticket, run, outcome, outer, clock.monotonic() - now)
 
     def _report(self, ticket, run: deque, outcome: str, outer: list, took: float):
         with self._changed:
             del self.running[threading.current_thread().name]
-            self.reports[ticket.identity] = outcome
+            self.reports[ticket.claim] = outcome
             self.outer.extend(outer)
             if outcome != DONE:
                 # The order inside the quota would be lost if the rest went on.
                 for rest in run:
-                    self.reports[rest.identity] = UNSTARTED
+                    self.reports[rest.claim] = UNSTARTED
                 run.clear()
             average = self._average
             self._average = (
@@ -276,32 +294,36 @@ class AgentThreadPool:
 
     def _perform_job(self, connection, ticket: Ticket) -> tuple[str, list]:
         previous, local.finished = local.finished, []
-        tm = connection.transaction_manager
+        try:
+            outcome = self._run_job(connection, ticket)
+            return outcome, [(job._p_oid, ticket.database) for job in local.finished]
+        finally:
+            local.finished = previous
+            connection.transaction_manager.abort()
+            for other in connection.connections.values():
+                other.cacheGC()
+
+    def _run_job(self, connection, ticket: Ticket) -> str:
         job = None
         try:
-            tm.begin()
+            connection.transaction_manager.begin()
             job = self._find(connection, ticket)
             if job is None:
-                return LOST, []
+                return LOST
             if job.attempt != ticket.attempt or job._status == 3:
                 log.error("%s was reassigned, or completed already", repr(job))
-                return (DONE if job._status == 3 else LOST), []
+                return DONE if job._status == 3 else LOST
             trace(
                 logging.INFO, "%s starting in %s", job, threading.current_thread().name
             )
             agent = job._p_jar.get(ticket.agent_oid)
             outcome = run_claimed(job, ticket.attempt, agent)
             finish_outer_jobs()
-            return outcome, [(j._p_oid, ticket.database) for j in local.finished]
+            return outcome
         except ReassignedError:
-            return LOST, []
+            return LOST
         except BaseException as error:
-            return self._broke_off(job, ticket, error), []
-        finally:
-            local.finished = previous
-            tm.abort()
-            for other in connection.connections.values():
-                other.cacheGC()
+            return self._broke_off(job, ticket, error)
 
     def _find(self, connection, ticket: Ticket):
         """The claimed job, read; None if it cannot be. Waits for the storage."""

@@ -24,6 +24,7 @@ from .claims import drop
 from .claims import lane_names
 from .claims import lane_of
 from .claims import place
+from .claims import readable
 from .intake import intake_for
 from .intake import Intakes
 from .interfaces import IQueue
@@ -217,6 +218,11 @@ class Queue(Base):
 
     def remove(self, item) -> None:
         """See IQueue."""
+        outer = item._outer
+        if outer is not None and outer.is_waiting:
+            raise ValueError(
+                f"{outer!r} waits for {item!r}: call its fail() instead of removing it"
+            )
         if not self._take_out(item):
             raise LookupError("item not in queue", item)
         drop(self, [item])
@@ -249,6 +255,14 @@ class Queue(Base):
                 lane.remove(key)
                 lane_of(self, names).add(key, job)
                 return
+        for intake in self.intakes.values():
+            for position, other in intake.unread():
+                if same(other, job):
+                    # So that a claimer which is reading it at this moment, with
+                    # its old quotas, conflicts.
+                    intake.take(position)
+                    place(self, job, job.order_key(), clock.now_us())
+                    return
 
     # Looking
 
@@ -307,6 +321,8 @@ def _arrived(intake, now: int, present: int, held: list) -> Iterator[tuple]:
     """Unread jobs with their keys; those whose time has not come go to ``held``."""
     last = 0
     for _position, job in intake.unread():
+        if not readable(job):
+            continue
         last = max(job.order_key() or present, last + 1)
         if job.is_held(now):
             held.append((clock.order_key(job._begin_after), job))

@@ -57,6 +57,12 @@ class Quota(Base):
             return self.size - len(self.running)
         return max(0, self.size - sum(map(holds_place, self.running)))
 
+    @property
+    def lent_room(self) -> int:
+        """The same for jobs that others, which hold a place, wait for."""
+        busy = [job for job in self.running if not job.is_waiting]
+        return max(0, self.size - sum(map(holds_place, busy)))
+
     def add(self, item) -> None:
         """Give a job a place.
 

@@ -11,6 +11,7 @@ from .commit import BACKOFF_FIRST
 from .commit import BACKOFF_MAX
 from .commit import BACKOFF_STEP
 from .commit import ClientDisconnected
+from .commit import log
 from .commit import pause
 from .commit import tracelog
 from .interfaces import IRetryPolicy
@@ -163,9 +164,38 @@ def make_policy(job):
     """A new policy for the job, by its ``retry_policy_factory``.
 
     None means the unnamed IRetryPolicy adapter or RetryCommonFourTimes, a str
-    the adapter of that name, a callable is called with the job. Raises
-    LookupError if there is no adapter of the name.
+    the adapter of that name, a callable is called with the job. One that
+    cannot be made is reported, and RetryCommonFourTimes stands in for it; in
+    zc.async the job's thread asked again for ever.
     """
+    try:
+        return _policy_of(job)
+    except TransactionError:
+        raise
+    except Exception:
+        # The factory is the application's; a job must end all the same.
+        name = repr(job.retry_policy_factory)
+        log.critical("the retry policy %s cannot be made", name, exc_info=True)
+        return RetryCommonFourTimes(job)
+
+
+def ask(policy, question: str, *arguments):
+    """The policy's answer; no, if it has none or cannot give it."""
+    method = getattr(policy, question, None)
+    if method is None:
+        log.error("the retry policy %s has no %s: no retry", repr(policy), question)
+        return False
+    try:
+        return method(*arguments)
+    except TransactionError:
+        raise
+    except Exception:
+        # The policy is the application's; a job must end all the same.
+        log.critical("%s of %s failed", question, repr(policy), exc_info=True)
+        return False
+
+
+def _policy_of(job):
     factory = job.retry_policy_factory
     if factory is None:
         policy = queryAdapter(job, IRetryPolicy)

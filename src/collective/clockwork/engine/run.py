@@ -24,6 +24,7 @@ from .interfaces import ICallbackProxy
 from .interfaces import NEW
 from .interfaces import ReassignedError
 from .interfaces import TimeoutError
+from .retry import ask
 from .threadlocal import local
 from datetime import datetime
 from datetime import timedelta
@@ -46,10 +47,11 @@ def run_claimed(job, attempt: int, agent) -> str:
         never_fail(lambda: mark_begun(job, attempt), f"marking {job!r}", manager(job))
         manager(job).begin()
     if job.is_expired(clock.now_us()):
-        fail(job, TimeoutError(f"it was not begun within {job.begin_by}"), agent)
+        late = TimeoutError(f"it was not begun within {job.begin_by}")
+        fail(job, late, agent, attempt)
         outcome = DONE
     elif job.aborted is not None:
-        fail(job, job.aborted.value, agent)
+        fail(job, job.aborted.value, agent, attempt)
         outcome = DONE
     else:
         outcome = Run(job, claimed_attempt=attempt, agent=agent).go()
@@ -179,7 +181,9 @@ def call_late_callback(job, callback) -> None:
     """Run a callback that was added to a job which is completed already."""
     tm = manager(job)
     tm.commit()
-    previous, local.finished = local.finished, local.finished or []
+    previous = local.finished
+    if previous is None:
+        local.finished = []
     try:
         call_callback(callback, job._result)
         finish_outer_jobs()
@@ -192,13 +196,7 @@ def decide_interrupt(job) -> str:
 
     Returns "again", "later" or "abort"; commits nothing.
     """
-    policy = job.getRetryPolicy()
-    question = getattr(policy, "interrupted", None)
-    if question is None:
-        log.error("the retry policy %s answers no interruption: no retry", repr(policy))
-        decision = False
-    else:
-        decision = question()
+    decision = ask(job.getRetryPolicy(), "interrupted")
     due = None
     if isinstance(decision, datetime | timedelta):
         due = due_of(decision)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from . import clock
 from .base import database_name
+from .base import identity
 from .claims import Claim
 from .claims import sweep
+from .claims import UNSTARTED
 from .pool import AgentThreadPool
 from .pool import MOST
 from .pool import Ticket
@@ -39,9 +41,15 @@ class Station:
         self._more = True
         self._due: int | None = None
         self._reported_at: float | None = None
-        self._wrote_at = clock.monotonic()
         self._shown: tuple = ()
         self._shown_at = 0.0
+        #: Whether a claim may have been committed without an answer.
+        self._in_doubt = False
+        #: When it last pinged; activating was a ping.
+        self._pinged_at = clock.monotonic()
+
+    def __repr__(self) -> str:
+        return f"<Station {self.pool.queue!r} {self.agent_name!r}>"
 
     def serve(self, queue, agents) -> float:
         """Do what is due; returns seconds until something is due again.
@@ -54,7 +62,7 @@ class Station:
         wanted = pool.wanted()
         reports, outer = pool.take_reports()
         due = self._sweep_is_due(reports, outer)
-        if (wanted and self._has_news()) or due:
+        if (wanted and self._has_news()) or due or self._in_doubt:
             self._claim(queue, agents, wanted, reports, outer, due)
         self._show(agents)
         self._ping(agents)
@@ -97,19 +105,36 @@ class Station:
         now = clock.now_us()
         jar = queue._p_jar
         outer_jobs = [jar.get(oid) for oid, _name in outer]
-        sweep(queue, agent, reports, outer_jobs, now)
+        orphans = self._orphans(agent)
+        sweep(queue, agent, {**reports, **orphans}, outer_jobs, now)
         runs, changed = self._take(queue, agent, wanted, now)
-        if not (runs or changed or due):
+        if not (runs or changed or due or orphans):
             tm.abort()
+            self._in_doubt = False
             return
-        if now - agents.ping.at > agents.ping_interval // clock.MICROSECOND:
-            agents.ping.at = now
+        if self._ping_is_due(agents):
+            agents.ping.at = max(now, agents.ping.at + 1)
+            self._pinged_at = clock.monotonic()
+        self._in_doubt = True
         tm.commit()
-        self._wrote_at = clock.monotonic()
+        self._in_doubt = False
         self.pool.forget(reports, outer)
         self._reported_at = None
         if runs:
             self.pool.submit([[_ticket(entry, agent) for entry in run] for run in runs])
+
+    def _orphans(self, agent) -> dict:
+        """Claims that the pool knows nothing of, to be given back.
+
+        They are of a commit whose answer was lost.
+        """
+        known = self.pool.known()
+        orphans = {}
+        for job, attempt, _key in agent.claims.entries:
+            claim = (*identity(job), attempt)
+            if claim not in known:
+                orphans[claim] = UNSTARTED
+        return orphans
 
     def _take(self, queue, agent, wanted: int, now: int) -> tuple[list, bool]:
         if not wanted:
@@ -161,21 +186,22 @@ class Station:
         self._shown_at = now
 
     def _ping(self, agents) -> None:
-        interval = agents.ping_interval.total_seconds()
-        if self.pool.idle:
-            interval *= IDLE_PING_FACTOR
-        if clock.monotonic() - self._wrote_at < interval:
+        if not self._ping_is_due(agents, IDLE_PING_FACTOR if self.pool.idle else 1):
             return
         tm = self.dispatcher.tm
         tm.begin()
-        agents.ping.at = clock.now_us()
+        agents.ping.at = max(clock.now_us(), agents.ping.at + 1)
         tm.commit()
-        self._wrote_at = clock.monotonic()
+        self._pinged_at = clock.monotonic()
+
+    def _ping_is_due(self, agents, factor: int = 1) -> bool:
+        interval = agents.ping_interval.total_seconds() * factor
+        return clock.monotonic() - self._pinged_at >= interval
 
     def _wait(self) -> float:
         """Seconds until a timer of this station is due."""
         wait = self.dispatcher.poll_interval
-        if self._due is not None:
+        if self._due is not None and self.pool.wanted():
             wait = min(wait, max(0.0, (self._due - clock.now_us()) / 1e6))
         if self._reported_at is not None or not self.pool.idle:
             wait = min(wait, SWEEP_DELAY)

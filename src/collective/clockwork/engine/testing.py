@@ -217,7 +217,7 @@ def _drain_one(queue, tm, pool: _NoThreads, runner) -> bool:
     outcome, outer = pool.perform(runner, ticket)
     tm.begin()
     outer_jobs = [queue._p_jar.get(oid) for oid, _name in outer]
-    sweep(queue, agent, {ticket.identity: outcome}, outer_jobs, clock.now_us())
+    sweep(queue, agent, {ticket.claim: outcome}, outer_jobs, clock.now_us())
     tm.commit()
     return True
 

@@ -20,6 +20,8 @@ class Local(threading.local):
     stopping = None
     #: Jobs other than the one being run that this thread brought to their end.
     finished = None
+    #: Jobs of this thread that wait for a Deferred nobody watches yet.
+    promises = None
 
     def getJob(self):
         """The job, or callback, running in this thread; None outside of one."""
@@ -32,6 +34,10 @@ class Local(threading.local):
     def getDispatcher(self):
         """The dispatcher whose worker thread this is; None elsewhere."""
         return self.dispatcher
+
+    def getReactor(self):
+        """The reactor that the dispatcher was given; None without one."""
+        return getattr(self.dispatcher, "reactor", None)
 
     def getAgentName(self):
         """Name of the agent that claimed the running job; None elsewhere."""

@@ -7,7 +7,9 @@ something to remove.
 from __future__ import annotations
 
 from . import clock
+from .claims import recover_waiting
 from datetime import timedelta
+from ZODB.utils import u64
 
 
 #: How long an intake must be untouched to be closed.
@@ -35,6 +37,8 @@ class Tidier:
         for queue in queues.values():
             self._close_idle_intakes(queue, seen)
             forget_old_jobs(queue, clock.now_us())
+            forget_notes(queue)
+            settle_waiting(queue, clock.now_us())
             forget_gone_dispatchers(queue)
         self._intakes = seen
 
@@ -66,12 +70,39 @@ def forget_old_jobs(queue, now_us: int) -> None:
             completed.forget(now_us - completed.period // clock.MICROSECOND)
 
 
+def forget_notes(queue) -> None:
+    """Drop live notes on jobs that were swept while they were being written."""
+    for agents in queue.dispatchers.values():
+        for agent in agents.values():
+            held = {u64(job._p_oid) for job in agent}
+            for number in list(agent.live):
+                if number not in held:
+                    del agent.live[number]
+
+
+def settle_waiting(queue, now_us: int) -> None:
+    """Look after outer jobs that ended long ago and that nobody has swept."""
+    limit = now_us - INTERVAL // clock.MICROSECOND
+    if all(
+        job._active_end is None or job._active_end > limit
+        for job in queue.waiting.values()
+    ):
+        return
+    for agents in queue.dispatchers.values():
+        for agent in agents.values():
+            recover_waiting(queue, agent, now_us)
+            return
+
+
 def forget_gone_dispatchers(queue) -> None:
     """Remove the entries of workers that are stopped and left no finished jobs."""
     for agents in list(queue.dispatchers.values()):
         if agents.activated or agents.holds_jobs():
             continue
         if any(agent.completed for agent in agents.values()):
+            continue
+        own = list(agents.values())
+        if any(job._parent in own for job in queue.waiting.values()):
             continue
         if agents.last_ping is None or clock.now() - agents.last_ping < IDLE_INTAKE:
             continue

@@ -11,6 +11,8 @@ Whatever fails of this, the dispatcher looks every ``poll_interval`` seconds.
 
 from __future__ import annotations
 
+from ZODB.interfaces import IMVCCStorage
+
 import threading
 import time
 import weakref
@@ -80,7 +82,9 @@ class Waker:
 
 
 def _is_silent(database) -> bool:
-    return type(database.storage).__module__.partition(".")[0] == "relstorage"
+    # Storages with transaction isolation of their own, as RelStorage, learn of
+    # others' commits only when a connection asks.
+    return IMVCCStorage.providedBy(database.storage)
 
 
 def after_commit(connection) -> None:
