@@ -20,6 +20,7 @@ from datetime import timezone
 from heapq import merge
 from itertools import islice
 from typing import Any
+from ZODB.POSException import ConflictError
 from ZODB.utils import u64
 
 
@@ -125,7 +126,7 @@ def find(
     """
 
     def matches(job: Any) -> bool:
-        return is_wanted(job) and status_of(job) in statuses
+        return is_loadable(job) and is_wanted(job) and status_of(job) in statuses
 
     found = {job._p_oid: job for job in _unfinished(queues, statuses) if matches(job)}
     if "completed" in statuses or "failed" in statuses:
@@ -157,6 +158,19 @@ def _finished(queues: Mapping[str, Any]) -> Iterator:
     """Jobs that ended, the last one first."""
     histories = [agent.completed for agent in _agents(queues)]
     return islice(merge(*histories, key=_age), SCAN_LIMIT)
+
+
+def is_loadable(job: Any) -> bool:
+    """Whether the job's record can be read here; the worker's log says why not."""
+    try:
+        job._p_activate()
+    except ConflictError:
+        raise
+    except Exception:
+        # Loading runs code of whatever classes were stored with the job. A page
+        # must show the others.
+        return False
+    return True
 
 
 def running_first(job: Any) -> tuple[bool, float]:

@@ -15,6 +15,7 @@ from datetime import timedelta
 from datetime import timezone
 from plone.app.testing import logout
 from plone.app.testing import TEST_USER_ID
+from unittest import mock
 
 import dataclasses
 import transaction
@@ -201,6 +202,14 @@ class TestSearch(LookupTestCase):
             self.wait_until(lambda: self.info_of(running).status == "completed")
         self.assertEqual(running.id, found[0])
         self.assertEqual(2, len(found))
+
+    def test_a_job_that_cannot_be_loaded_does_not_hide_the_others(self):
+        self.service.queueJob(work.add_numbers, self.folder, work.Touchy())
+        job = self.service.queueJob(work.add_numbers, self.folder)
+        transaction.commit()
+        self.layer["zodbDB"].cacheMinimize()
+        with mock.patch.object(work.Touchy, "spoilt", True):
+            self.assertEqual([job.id], [info.id for info in self.service.findJobs()])
 
     def test_the_event_callbacks_of_jobs_are_not_listed(self):
         job = self.service.queueJob(work.note, self.folder, "x")

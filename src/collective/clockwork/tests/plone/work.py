@@ -155,3 +155,16 @@ def report_half(context, name):
     gate = gates.setdefault(name, threading.Event())
     if not gate.wait(20):
         raise RuntimeError("nobody opened the gate")
+
+
+class Touchy:
+    """An argument that cannot be loaded any more while it is spoilt."""
+
+    spoilt = False
+
+    def __getstate__(self):
+        return {"some": "state"}
+
+    def __setstate__(self, state):
+        if self.spoilt:
+            raise LookupError("its class has changed")
