@@ -13,7 +13,7 @@ MARKUP = $(shell find src sandbox -name '*.zcml' -o -name '*.xml' -o -name '*.pt
 
 .PHONY: help
 help: ## Show the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 # What pip needs is checked before, because its own messages come late and are long.
 $(INSTALLED): setup.py pyproject.toml constraints.txt
@@ -42,6 +42,20 @@ test: $(INSTALLED) ## Run all tests
 .PHONY: bench
 bench: $(INSTALLED) ## Measure jobs per second and latency, over ZEO
 	@$(BIN)/python benchmarks/bench.py
+
+$(VENV)/.peers: $(INSTALLED)
+	@$(BIN)/pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[peers]'
+	@touch $@
+
+.PHONY: bench-peers
+bench-peers: $(VENV)/.peers ## Measure the same work through Celery and Huey
+	@$(BIN)/python benchmarks/peers.py
+
+.PHONY: chaos
+chaos: $(INSTALLED) ## Queue thousands of jobs and break what can be broken (SEED=n)
+	@$(BIN)/python -m chaos.run $(SEED)
+	@$(BIN)/python -m chaos.recovery
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, markup and the rules of the architecture
@@ -72,4 +86,4 @@ versions.cfg: constraints.txt
 clean: ## Remove all that was made, but not the local stack's data
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis
 	rm -rf src/*.egg-info
-	find src sandbox benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	find src sandbox benchmarks chaos -name __pycache__ -prune -exec rm -rf {} +

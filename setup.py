@@ -80,6 +80,7 @@ setup(
     ],
     extras_require={
         "docs": ["Sphinx"],
+        "peers": ["celery", "huey", "redis"],
         "relstorage": ["RelStorage", "psycopg2-binary"],
         "test": [
             "hypothesis",
@@ -91,10 +92,12 @@ setup(
             "requests",
             "ruff",
             "selenium",
+            "Twisted",
             "zope.pytestlayer",
             "zope.testing",
             "zpretty",
         ],
+        "twisted": ["Twisted"],
     },
     entry_points={
         "console_scripts": ["clockwork-worker = collective.clockwork.worker:main"],

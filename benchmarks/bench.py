@@ -13,6 +13,8 @@ from datetime import datetime
 from datetime import timezone
 from importlib.metadata import version
 from pathlib import Path
+from server import Postgres
+from server import Unavailable
 from statistics import mean
 
 import argparse
@@ -20,6 +22,8 @@ import json
 import measures
 import os
 import platform
+import plonejob
+import scale
 import sys
 import time
 
@@ -32,6 +36,11 @@ TARGETS: dict[str, tuple[float | None, float | None, str]] = {
     "drain_write_ratio": (0.35, 0.70, ">="),
     "drain_noop_ratio_2x2": (None, None, ">="),
     "drain_write_ratio_2x2": (None, None, ">="),
+    "drain_noop_ratio_4x2": (None, None, ">="),
+    "drain_write_ratio_4x2": (None, None, ">="),
+    "relstorage_drain_write_ratio": (None, 0.75, ">="),
+    "plone_job_ratio": (None, 0.8, ">="),
+    "claim_scale_100k": (None, 1.5, "<="),
     "endtoend_ratio": (None, 0.42, ">="),
     "quota1_ratio": (None, 0.55, ">="),
     "enqueue_ratio": (0.5, 0.8, ">="),
@@ -46,6 +55,10 @@ TARGETS: dict[str, tuple[float | None, float | None, str]] = {
 }
 
 
+#: Suffix of the keys, worker processes, and threads of each.
+SHAPES = (("", 1, 3), ("_2x2", 2, 2), ("_4x2", 4, 2))
+
+
 class Run:
     """One run: what was measured so far, by key."""
 
@@ -56,6 +69,8 @@ class Run:
         self.per_second: dict[str, float] = {}
         self.ratios: dict[str, float] = {}
         self.figures: dict[str, float | None] = {}
+        #: Most that a worker held in memory, in MB.
+        self.memory = 0.0
 
     def scaled(self, count: int) -> int:
         """So many, or a fifth for a small run."""
@@ -74,6 +89,11 @@ class Run:
         self.measure_bare()
         self.measure_drains()
         self.measure_producers()
+        self.measure_postgres()
+        self.measure_claims()
+        self.figures |= self.measure(
+            "a real Plone job", plonejob.plone_job, self.scaled(200)
+        )
         self.figures |= self.measure(
             "latency on an idle worker", measures.latency, self.scaled(120), 20
         )
@@ -95,16 +115,19 @@ class Run:
         """Jobs that were queued before."""
         jobs = self.scaled(3000)
         for kind, write in (("noop", False), ("write", True)):
-            for suffix, processes, threads in (("", 1, 3), ("_2x2", 2, 2)):
+            for suffix, processes, threads in SHAPES:
                 found = self.measure(
                     f"drain of {jobs} {kind} jobs, {processes} x {threads} threads",
                     measures.drain,
                     *(jobs, write, processes, threads),
                 )
                 self.note(f"drain_{kind}_ratio{suffix}", found["per_second"])
+                if found["memory"] is not None:
+                    self.memory = max(self.memory, found["memory"])
                 for who in ("claim", "job"):
                     key = f"drain_{kind}_{who}_conflicts{suffix}"
                     self.figures[key] = found[f"{who}_conflicts"]
+        self.figures["worker_memory_mb"] = self.memory or None
         self.note(
             "quota1_ratio",
             self.measure(
@@ -115,9 +138,8 @@ class Run:
     def measure_producers(self) -> None:
         """Jobs that are put one in a transaction."""
         jobs = self.scaled(2000)
-        found = self.measure(f"{jobs} puts", measures.enqueue, jobs)
-        self.note("enqueue_ratio", found.pop("per_second"))
-        self.figures |= found
+        self.note("enqueue_ratio", self.measure(f"{jobs} puts", measures.enqueue, jobs))
+        self.figures |= self.measure("bytes of a job", measures.growth, jobs)
         self.note(
             "endtoend_ratio",
             self.measure(
@@ -130,6 +152,34 @@ class Run:
             *(4, self.scaled(500)),
         )
         self.figures |= found
+
+    def measure_postgres(self) -> None:
+        """The drain over RelStorage, against its own bare rate."""
+        jobs = self.scaled(1500)
+        try:
+            before = self.measure(
+                "bare commits, PostgreSQL", measures.bare_commits, jobs, Postgres
+            )
+            found = self.measure(
+                f"drain of {jobs} write jobs, PostgreSQL",
+                *(measures.drain, jobs, True, 1, 3, Postgres),
+            )
+            after = self.measure(
+                "bare commits, PostgreSQL", measures.bare_commits, jobs, Postgres
+            )
+        except Unavailable as error:
+            print(f"left out, {error}", file=sys.stderr)
+            return
+        bare = (before + after) / 2
+        self.figures["relstorage_commits_per_s"] = bare
+        self.figures["relstorage_drain_write_ratio"] = found["per_second"] / bare
+
+    def measure_claims(self) -> None:
+        """What a claim costs with few and with many jobs waiting."""
+        many = self.scaled(scale.MANY)
+        self.figures |= self.measure(
+            f"claims with {many:,} waiting jobs", scale.claim_scale, scale.FEW, many
+        )
 
 
 def machine() -> dict:

@@ -1,6 +1,6 @@
 """The processes that ``processes.Child`` starts: one function for each role.
 
-Called as ``child.py ROLE PORT OPTIONS``, with the options in JSON.
+Called as ``child.py ROLE ADDRESS OPTIONS``, with the options in JSON.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ def worker(db, threads: int, uuid: str | None = None) -> None:
     say(ready=True)
     stop.wait()
     dispatcher.deactivate()
-    say(**{f"{who}_conflicts": n for who, n in db.storage.conflicts.items()})
+    conflicts = getattr(db.storage, "conflicts", {})
+    say(**{f"{who}_conflicts": n for who, n in conflicts.items()})
 
 
 def bare(db, threads: int, commits: int) -> None:
@@ -145,10 +146,10 @@ def _wait_for(job, db) -> tuple[float, float]:
 ROLES = {"worker": worker, "bare": bare, "producer": producer, "prober": prober}
 
 
-def main(role: str, port: str, options: str) -> None:
+def main(role: str, address: str, options: str) -> None:
     """Do one role, with a database of its own."""
     logging.basicConfig(level=logging.ERROR)
-    db = open_database(int(port))
+    db = open_database(address)
     ROLES[role](db, **json.loads(options))
     transaction.abort()
     db.close()

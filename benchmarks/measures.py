@@ -19,10 +19,10 @@ import work
 
 
 @contextmanager
-def database(targets: int = 0) -> Iterator[tuple]:
+def database(targets: int = 0, kind=Server) -> Iterator[tuple]:
     """A server, and a database of it with the queue and so many targets."""
-    with Server() as server:
-        db = open_database(server.port)
+    with kind() as server:
+        db = open_database(server.address)
         try:
             queues.install(db)
             _add_targets(db, max(targets, 8))
@@ -44,11 +44,11 @@ def _add_targets(db, count: int) -> None:
 
 
 @contextmanager
-def workers(port: int, count: int, threads: int) -> Iterator[list[Child]]:
+def workers(address: int | str, count: int, threads: int) -> Iterator[list[Child]]:
     """So many worker processes, ready; stopped at the end if they still run."""
     with ExitStack() as stack:
         started = [
-            stack.enter_context(Child("worker", port, threads=threads))
+            stack.enter_context(Child("worker", address, threads=threads))
             for _ in range(count)
         ]
         for child in started:
@@ -59,22 +59,24 @@ def workers(port: int, count: int, threads: int) -> Iterator[list[Child]]:
                 child.stop()
 
 
-def bare_commits(commits: int) -> float:
+def bare_commits(commits: int, kind=Server) -> float:
     """Small commits per second of one process with three threads."""
-    with database() as (server, _db):
-        with Child("bare", server.port, threads=3, commits=commits // 3) as child:
+    with database(kind=kind) as (server, _db):
+        with Child("bare", server.address, threads=3, commits=commits // 3) as child:
             child.ready().go()
             return child.figures()["per_second"]
 
 
-def drain(jobs: int, write: bool, processes: int, threads: int) -> dict:
+def drain(jobs: int, write: bool, processes: int, threads: int, kind=Server) -> dict:
     """Jobs per second from the first start to the last end, all queued before."""
-    with database(jobs if write else 0) as (server, db):
+    with database(jobs if write else 0, kind) as (server, db):
         queues.put_many(db, jobs, write)
-        with workers(server.port, processes, threads) as started:
+        with workers(server.address, processes, threads) as started:
             queues.wait_until_empty(db, jobs)
+            memory = [child.peak_memory() for child in started]
             said = [child.stop() for child in started]
         return {
+            "memory": None if None in memory else max(memory),
             "per_second": jobs / queues.check_and_time(db, jobs, write),
             "claim_conflicts": sum(one.get("claims_conflicts", 0) for one in said),
             "job_conflicts": sum(one.get("others_conflicts", 0) for one in said),
@@ -85,30 +87,39 @@ def quota_of_one(jobs: int) -> float:
     """Jobs per second through one quota of size 1, one worker with 3 threads."""
     with database() as (server, db):
         queues.put_many(db, jobs, write=False, quota="one")
-        with workers(server.port, 1, 3):
+        with workers(server.address, 1, 3):
             queues.wait_until_empty(db, jobs)
         queues.check_order(db)
         return jobs / queues.check_and_time(db, jobs, write=False)
 
 
-def enqueue(puts: int) -> dict:
-    """Puts per second of one producer, and what each job takes in the Data.fs."""
+def enqueue(puts: int) -> float:
+    """Puts per second of one producer."""
+    with database() as (server, _db):
+        with Child("producer", server.address, puts=puts) as child:
+            child.ready().go()
+            return child.figures()["per_second"]
+
+
+def growth(puts: int) -> dict:
+    """What a job takes in the Data.fs, put alone while a worker runs the others."""
     with database() as (server, db):
-        db.storage.pack(time.time(), wait=True)
-        packed_before = server.size
-        with Child("producer", server.port, puts=puts) as child:
+        with (
+            Child("producer", server.address, puts=puts) as child,
+            workers(server.address, 1, 3),
+        ):
             child.ready()
+            queues.wait_until_empty(db, 1)
+            db.storage.pack(time.time(), wait=True)
             before = server.size
             child.go()
-            said = child.figures()
-        with workers(server.port, 1, 3):
+            child.figures()
             queues.wait_until_empty(db, puts + 1)
-        grown = server.size - before
+            grown = server.size - before
         db.storage.pack(time.time(), wait=True)
         return {
-            "per_second": said["per_second"],
             "bytes_per_job": grown / puts,
-            "bytes_per_job_packed": (server.size - packed_before) / puts,
+            "bytes_per_job_packed": (server.size - before) / puts,
         }
 
 
@@ -116,8 +127,8 @@ def end_to_end(jobs: int) -> float:
     """Jobs per second, one put per transaction while a worker runs them."""
     with database(jobs) as (server, db):
         with (
-            Child("producer", server.port, puts=jobs, write=True) as child,
-            workers(server.port, 1, 3),
+            Child("producer", server.address, puts=jobs, write=True) as child,
+            workers(server.address, 1, 3),
         ):
             child.ready()
             queues.wait_until_empty(db, 1)
@@ -129,9 +140,9 @@ def end_to_end(jobs: int) -> float:
 
 def latency(puts: int, per_second: float) -> dict:
     """Milliseconds from commit to start, and to the result, on an idle worker."""
-    with database() as (server, _db), workers(server.port, 1, 3):
+    with database() as (server, _db), workers(server.address, 1, 3):
         options = {"puts": puts, "per_second": per_second}
-        with Child("prober", server.port, **options) as child:
+        with Child("prober", server.address, **options) as child:
             child.ready().go()
             said = child.figures()
     return {
@@ -146,10 +157,10 @@ def conflicts(producers: int, puts: int) -> dict:
     """ConflictErrors while producers queue and two workers run the jobs."""
     with database() as (server, db), ExitStack() as stack:
         children = [
-            stack.enter_context(Child("producer", server.port, puts=puts))
+            stack.enter_context(Child("producer", server.address, puts=puts))
             for _ in range(producers)
         ]
-        with workers(server.port, 2, 2) as started:
+        with workers(server.address, 2, 2) as started:
             for child in children:
                 child.ready()
             for child in children:
@@ -170,7 +181,7 @@ def idle(seconds: float) -> dict:
     The bytes of a day are reckoned: those of one sign of life times the number
     that five idle workers give in a day, plus what the file grew besides.
     """
-    with database() as (server, db), workers(server.port, 1, 3) as (child,):
+    with database() as (server, db), workers(server.address, 1, 3) as (child,):
         time.sleep(1)
         size, used = server.size, child.cpu_seconds()
         time.sleep(seconds)

@@ -23,8 +23,9 @@ PATIENCE = 120
 class Child:
     """A process of the measurement; a context manager, which ends it."""
 
-    def __init__(self, role: str, port: int, **options):
-        command = [sys.executable, str(CHILD), role, str(port), json.dumps(options)]
+    def __init__(self, role: str, address: int | str, **options):
+        command = [sys.executable, str(CHILD), role, str(address)]
+        command.append(json.dumps(options))
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -83,3 +84,12 @@ class Child:
         # The name of the command, in parentheses, may contain blanks.
         fields = stat.rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def peak_memory(self) -> float | None:
+        """Most memory that it held so far, in MB; None where /proc is missing."""
+        try:
+            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        except OSError:
+            return None
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(peak) / 1024

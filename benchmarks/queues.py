@@ -47,7 +47,9 @@ def _queue(db):
         connection.close()
 
 
-def put_many(db, count: int, write: bool, quota: str | None = None) -> None:
+def put_many(
+    db, count: int, write: bool, quota: str | None = None, begin_after=None
+) -> None:
     """Put jobs in batches, by several connections in turn, in order."""
     managers = [transaction.TransactionManager() for _ in range(PRODUCERS)]
     connections = [db.open(tm) for tm in managers]
@@ -62,7 +64,7 @@ def put_many(db, count: int, write: bool, quota: str | None = None) -> None:
                 job = Job(work.nothing, number)
             if quota is not None:
                 job.quota_names = (quota,)
-            root[KEY][""].put(job)
+            root[KEY][""].put(job, begin_after=begin_after)
         tm.commit()
     for connection in connections:
         connection.close()

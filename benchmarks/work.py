@@ -24,3 +24,9 @@ def nothing(number: int = 0) -> None:
 def now() -> float:
     """When the job was begun, in seconds since 1970."""
     return time.time()
+
+
+def retitle(context, number: int) -> None:
+    """Change a page of Plone, and have the catalog index it anew."""
+    context.title = f"Page {number}"
+    context.reindexObject()

@@ -15,9 +15,6 @@ from xml.sax.saxutils import quoteattr
 ZEO_CONF = """\
 <zeo>
     address {host}:{zeo_port}
-    # A client that stands still between vote and finish holds up all others:
-    # after these seconds its transaction is given up.
-    transaction-timeout 60
 </zeo>
 
 <filestorage 1>

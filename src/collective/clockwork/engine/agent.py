@@ -10,6 +10,7 @@ from .claims import Claim
 from .claims import drop
 from .completed import Completed
 from .interfaces import IAgent
+from .interfaces import IDispatcherActivated
 from .interfaces import IFilterAgent
 from .trees import SmallTree
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from persistent import Persistent
 from ZODB.utils import u64
+from zope.component import adapter
 from zope.interface import alsoProvides
 from zope.interface import implementer
 from zope.interface import noLongerProvides
@@ -75,6 +77,11 @@ class Agent(Base):
         alsoProvides(self, IFilterAgent)
         self.chooser = chooser
         self.filter = filter
+
+    def __getnewargs__(self) -> tuple:
+        # Classes that have this are referred to by oid alone, without the class's
+        # name; each finished job refers to its agent, and 49 bytes are saved.
+        return ()
 
     @property
     def filter(self) -> Callable | None:
@@ -200,3 +207,15 @@ class Agent(Base):
 
     def __contains__(self, item) -> bool:
         return self.holds(item)
+
+
+def chooseFirst(agent):
+    """A chooser that takes what comes first; the default does so, and faster."""
+    return agent.queue.claim()
+
+
+@adapter(IDispatcherActivated)
+def addMainAgentActivationHandler(event) -> None:
+    """Give a dispatcher that begins to work the agent ``main``, if it lacks it."""
+    if "main" not in event.object:
+        event.object["main"] = Agent()

@@ -22,6 +22,8 @@ from .commit import never_fail
 from .commit import pause
 from .commit import tracelog
 from .commit import wait_for_system_recovery
+from .deferred import expect
+from .deferred import is_deferred
 from .failure import Failure
 from .failure import isFailure
 from .interfaces import BadStatusError
@@ -44,6 +46,9 @@ import transaction
 #: What became of a run.
 DONE = "done"
 WAITING = "waiting"
+DEFERRED = "deferred"
+#: Somebody else's by now, or gone.
+LOST = "lost"
 PUT_OFF = "put off"
 UNRESOLVABLE = "unresolvable"
 
@@ -89,7 +94,7 @@ class Run:
         self.conflicts = 0
 
     def go(self) -> str:
-        """Run it; returns DONE, WAITING, PUT_OFF or UNRESOLVABLE.
+        """Run it; returns DONE, WAITING, DEFERRED, PUT_OFF or UNRESOLVABLE.
 
         Raises ReassignedError when the job is somebody else's by now.
         """
@@ -132,6 +137,7 @@ class Run:
     def _mark(self) -> None:
         self.job._status = 1
         self.job._active_start = self.started
+        self.job._deferred = False
         if self.agent is not None:
             self.job._parent = self.agent
 
@@ -161,7 +167,10 @@ class Run:
             # Anything may be raised by a commit: conflicts, vetoes of other
             # data managers, values that cannot be pickled.
             return self._went_wrong(Failure(error), at_commit=True, original=result)
-        self._log_result(result)
+        if outcome == DEFERRED:
+            expect(self.job, result)
+        else:
+            self._log_result(result)
         return outcome
 
     def _settle(self, result) -> str:
@@ -177,6 +186,9 @@ class Run:
                 job.wait_for(result)
                 return WAITING
             result = result._result
+        if is_deferred(result):
+            job.wait_for_deferred()
+            return DEFERRED
         job.settle(result)
         return DONE
 
@@ -191,7 +203,7 @@ class Run:
         self.tm.abort()
         self.tm.begin()
         if self._look(self._landed):
-            return WAITING if self.job.is_waiting else DONE
+            return self._landed_as(original)
         decision = self._ask(failure, at_commit)
         # The policy may have waited: look at the database of now.
         self.tm.abort()
@@ -234,17 +246,23 @@ class Run:
         Raises ReassignedError if the job is not this run's any more.
         """
         job = self.job
-        settled = job._status >= 2 or job.is_waiting
+        settled = job._status >= 2 or job.is_waiting or job._deferred
         if settled and job._active_start == self.started:
             return True
         self._assert_owned()
         return False
 
+    def _landed_as(self, result) -> str:
+        if self.job._deferred:
+            expect(self.job, result)
+            return DEFERRED
+        return WAITING if self.job.is_waiting else DONE
+
     def _assert_owned(self) -> None:
         job = self.job
         if self.claimed_attempt is None:
             mine = job._status in (0, 1)
-        elif job.attempt != self.claimed_attempt or job.is_waiting:
+        elif job.attempt != self.claimed_attempt or job.is_waiting or job._deferred:
             mine = False
         else:
             # A function that commits in the middle stores that it is active.

@@ -27,8 +27,11 @@ def as_job(item):
 
     Raises TypeError or ValueError for what cannot be a job.
     """
+    # Which itself needs this module.
+    from .job import Job
+
     job = IJob(item, None)
-    return IJob.getTaggedValue("factory")(item) if job is None else job
+    return Job(item) if job is None else job
 
 
 def adopt(parent, callback, failure_log_level=None, retry_policy_factory=None):

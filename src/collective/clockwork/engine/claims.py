@@ -37,8 +37,6 @@ PREFETCHED = 32
 
 #: A job that was claimed but not begun goes back.
 UNSTARTED = "unstarted"
-#: A job that is somebody else's, or gone.
-LOST = "lost"
 
 #: Stands before a quota's name in the lane of jobs that are lent a place in it.
 LENT = "\0"

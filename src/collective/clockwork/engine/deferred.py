@@ -21,6 +21,10 @@ import sys
 import threading
 
 
+#: Claims of the jobs that wait for a Deferred of this process.
+_open: set[tuple] = set()
+
+
 def is_deferred(value) -> bool:
     """Whether this is a Deferred of Twisted."""
     module = sys.modules.get("twisted.internet.defer")
@@ -59,12 +63,20 @@ class Promise:
         ``value`` is a Failure of the engine for one of Twisted.
         """
 
+        def run(value):
+            try:
+                settle(self, value)
+            finally:
+                _open.discard(self.claim)
+
         def fired(value):
             name = f"clockwork-deferred-{int.from_bytes(self.oid, 'big')}"
             self.thread = threading.Thread(
-                target=settle, args=(self, as_result(value)), name=name, daemon=True
+                target=run, args=(as_result(value),), name=name, daemon=True
             )
             self.thread.start()
+            # Others may be behind in the chain; a failure is taken care of.
+            return None if is_twisted_failure(value) else value
 
         reactor = running_reactor()
         if reactor is None:
@@ -83,10 +95,15 @@ def running_reactor():
     return None
 
 
+def is_twisted_failure(value) -> bool:
+    """Whether this is a Failure of Twisted."""
+    module = sys.modules.get("twisted.python.failure")
+    return module is not None and isinstance(value, module.Failure)
+
+
 def as_result(value):
     """What a Deferred gave; Twisted's Failure becomes one that can be stored."""
-    module = sys.modules.get("twisted.python.failure")
-    if module is None or not isinstance(value, module.Failure):
+    if not is_twisted_failure(value):
         return value
     failure = Failure(value.value)
     # Twisted takes the traceback off the exception, and keeps it as frames.
@@ -106,7 +123,14 @@ def expect(job, deferred) -> None:
     """Remember that this thread's job, which is committed, waits for ``deferred``."""
     if local.promises is None:
         local.promises = []
-    local.promises.append(Promise(job, deferred))
+    promise = Promise(job, deferred)
+    _open.add(promise.claim)
+    local.promises.append(promise)
+
+
+def is_expected(job) -> bool:
+    """Whether the job waits for a Deferred that is in this process."""
+    return job._deferred and (job._p_oid, database_name(job), job.attempt) in _open
 
 
 def take_promises() -> list[Promise]:

@@ -12,10 +12,15 @@ from .commit import ClientDisconnected
 from .commit import log
 from .commit import try_five_times
 from .failure import isFailure
+from .history import getId
+from .history import History
+from .history import Introspection
 from .instanceuuid import getUUID
 from .interfaces import KEY
+from .polls import PollInfo
 from .pool import AgentThreadPool
 from .presence import Observer
+from .reactors import tie
 from .station import Station
 from .tidy import Tidier
 from .wake import Waker
@@ -63,14 +68,25 @@ def all_dispatchers() -> list:
     return list(_registry.values())
 
 
-class Dispatcher:
+class Dispatcher(Introspection):
     """Serves all queues of ``db`` under one UUID.
 
+    ``reactor`` is one of Twisted to start and stop with, for jobs that use it.
     ``poll_interval`` is how often, in seconds, it looks if nothing wakes it.
+    Of its newest ``jobs_size`` jobs and ``polls_size`` polls it can tell.
     ValueError if this process has a dispatcher of that UUID.
     """
 
-    def __init__(self, db, poll_interval: float = 5, uuid: UUID | None = None):
+    def __init__(
+        self,
+        db,
+        reactor=None,
+        poll_interval: float = 5,
+        uuid: UUID | None = None,
+        jobs_size: int = 200,
+        polls_size: int = 400,
+    ):
+        self.history = History(jobs_size, polls_size)
         uuid = getUUID() if uuid is None else uuid
         if uuid in _registry:
             raise ValueError(f"there is a dispatcher {uuid} in this process already")
@@ -79,6 +95,9 @@ class Dispatcher:
         #: Names this process: a restarted one has the same UUID, another boot.
         self.boot = uuid4().hex
         self.db = db
+        self.reactor = reactor
+        #: The thread of a reactor that was made for this dispatcher.
+        self.reactor_thread: threading.Thread | None = None
         self.poll_interval = poll_interval
         self.waker = Waker(db)
         self.stopping = threading.Event()
@@ -90,6 +109,8 @@ class Dispatcher:
         self.tidier = Tidier()
         self.last_poll: float | None = None
         self._started = 0.0
+        #: Held while its thread is started, which a reactor may do late.
+        self._start_lock = threading.Lock()
         self._threads_made = 0
         self._away_since: float | None = None
         self._away_tries = 0
@@ -105,18 +126,31 @@ class Dispatcher:
 
     # Start and stop
 
-    def activate(self) -> None:
-        """Begin to work; ValueError if it works already."""
+    def activate(self, threaded: bool = False) -> None:
+        """Begin to work, with a reactor when that runs; ValueError if it works already.
+
+        ``threaded`` means nothing: it always works in a thread of its own.
+        """
         if self.activated:
             raise ValueError(f"dispatcher {self.UUID} is activated already")
         self.activated = True
+        self.history.clear()
         self._started = clock.monotonic()
         self.stopping.clear()
-        log.info("dispatcher %s is starting", self.UUID)
-        self.thread = threading.Thread(
-            target=self._work, name=f"clockwork-dispatcher-{self.UUID}", daemon=True
-        )
-        self.thread.start()
+        if self.reactor is None:
+            self._start()
+        else:
+            tie(self, self._start)
+
+    def _start(self) -> None:
+        with self._start_lock:
+            if not self.activated or self.stopping.is_set():
+                return
+            log.info("dispatcher %s is starting", self.UUID)
+            self.thread = threading.Thread(
+                target=self._work, name=f"clockwork-dispatcher-{self.UUID}", daemon=True
+            )
+            self.thread.start()
 
     def deactivate(self, grace: float = GRACE) -> None:
         """Stop: claim nothing more, let running jobs end, give the rest back.
@@ -127,9 +161,10 @@ class Dispatcher:
         if not self.activated:
             raise ValueError(f"dispatcher {self.UUID} is not activated")
         self._grace = grace
-        self.stopping.set()
+        with self._start_lock:
+            self.stopping.set()
         self.waker.set()
-        if self.thread is not threading.current_thread():
+        if self.thread not in (None, threading.current_thread()):
             self.thread.join(grace + AWAY_MAX + 5)
         self.activated = False
 
@@ -165,6 +200,7 @@ class Dispatcher:
                 wait = self.poll(connection)
                 self._storage_is_back()
             except ClientDisconnected as error:
+                self.history.record_failed(self.stations.values(), error)
                 wait = self._storage_is_away(error)
             except TransactionError:
                 # Somebody else claimed; a random pause keeps two from
@@ -173,10 +209,11 @@ class Dispatcher:
                 self.waker.set()
                 wait = 0.0
                 self.stopping.wait(random.uniform(0, 0.005))
-            except Exception:
+            except Exception as error:
                 # A dispatcher that dies stops a whole site's jobs: say what
                 # happened and go on.
                 self.tm.abort()
+                self.history.record_failed(self.stations.values(), error)
                 log.critical("poll of dispatcher %s failed", self.UUID, exc_info=True)
                 wait = 1.0
                 self.stopping.wait(1)
@@ -202,6 +239,8 @@ class Dispatcher:
                     self.tm.begin()
             self._leave_others(known)
             self._observe(queues)
+        if self.history.is_due(self.poll_interval):
+            self.history.record(queues, self.UUID, self.boot)
         self.tm.abort()
         self.last_poll = clock.monotonic()
         return wait
@@ -211,10 +250,11 @@ class Dispatcher:
             return station.serve(queue, agents)
         except TransactionError:
             raise
-        except Exception:
+        except Exception as error:
             # A filter that raises, for instance: the other agents, and those
             # who wait for dead dispatchers to be noticed, must not suffer.
             self.tm.abort()
+            self.history.failed(station.pool, error)
             log.critical("serving %s failed", station, exc_info=True)
             return 1.0
 
@@ -280,6 +320,8 @@ class Dispatcher:
             log.critical("dispatcher %s was taken for dead, and is back", self.UUID)
             for station in self.stations.values():
                 station.pool.withdraw()
+                station.pool.deferred.clear()
+            self.history.jobs.taken_away(queue.name)
             agents.reactivate()
             return
         if agents.activated:
@@ -393,8 +435,10 @@ __all__ = [
     "STUCK",
     "AgentThreadPool",
     "Dispatcher",
+    "PollInfo",
     "all_dispatchers",
     "clear",
     "get",
+    "getId",
     "pop",
 ]

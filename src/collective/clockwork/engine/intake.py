@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from .trees import SmallTree
 from BTrees.OOBTree import OOBTree
+from itertools import islice
 from persistent import Persistent
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -32,8 +33,10 @@ import transaction
 STOCK = 8
 #: How often a producer that conflicts with others tries to reserve its intake.
 RESERVING_ATTEMPTS = 50
-#: Passed entries that a producer lets gather before it drops them.
+#: Passed entries that a producer lets gather before it drops them, and how many
+#: it drops at once: after a flood was drained no single put pays for all of it.
 TRIM = 8
+TRIMMED_AT_ONCE = 64
 
 
 class Cursor(Persistent):
@@ -58,7 +61,8 @@ class Intake(Persistent):
         items = self.items
         position = self.cursor.position
         last = items.maxKey() if items else 0
-        passed = list(items.keys(None, position)) if position else []
+        passed = items.keys(None, position) if position else ()
+        passed = list(islice(passed, TRIMMED_AT_ONCE))
         if len(passed) >= TRIM:
             for key in passed:
                 del items[key]

@@ -66,6 +66,22 @@ class IUUID(Interface):
     """Marks the ``uuid.UUID`` that names a worker process over its restarts."""
 
 
+class IReactor(Interface):
+    """What a dispatcher needs of a reactor, if it gets one; Twisted's have it.
+
+    A reactor need not declare that it provides this.
+    """
+
+    def callFromThread(callable, *args, **kwargs):
+        """Call it in the reactor's thread."""
+
+    def callWhenRunning(callable, *args, **kwargs):
+        """Call it once the reactor runs."""
+
+    def addSystemEventTrigger(phase, event, callable, *args, **kwargs):
+        """Call it ``before`` the ``shutdown``, which waits if it gives a Deferred."""
+
+
 class IRetryPolicy(Interface):
     """Decides what becomes of an attempt that went wrong; the engine then acts.
 

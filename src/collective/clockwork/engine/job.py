@@ -14,6 +14,7 @@ from __future__ import annotations
 from . import callables
 from . import clock
 from . import interfaces
+from . import jobstate
 from . import retry
 from . import run
 from .base import Base
@@ -277,13 +278,10 @@ class Job(Times, Base):
         ):
             # Not by setattr, which would report a change during the commit.
             self.__dict__["_queued_tid"] = self._p_serial
-        # What stands at its default is left out: a third of a plain job's record.
-        kind = type(self)
-        return {
-            name: value
-            for name, value in super().__getstate__().items()
-            if value is not getattr(kind, name, kind)
-        }
+        return jobstate.shorten(type(self), super().__getstate__())
+
+    def __setstate__(self, state):
+        super().__setstate__(jobstate.lengthen(state))
 
     def order_key(self) -> int | None:
         """Its place among the jobs of a queue; None while uncommitted."""
@@ -484,5 +482,10 @@ class Job(Times, Base):
             return f"<{type(self).__module__}.{type(self).__name__} (unreadable)>"
 
 
-# Callback proxies make jobs too, and stand below this module.
-IJob.setTaggedValue("factory", Job)
+def __getattr__(name: str):
+    # Where zc.async has them; ``compose`` itself needs this module.
+    if name in ("serial", "parallel"):
+        from . import compose
+
+        return getattr(compose, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,9 +10,10 @@ and ``_tails`` (nobody began it), ``running``, and ``reports``.
 from __future__ import annotations
 
 from . import clock
+from .attempt import DEFERRED
 from .attempt import DONE
+from .attempt import LOST
 from .attempt import PUT_OFF
-from .claims import LOST
 from .claims import UNSTARTED
 from .commit import log
 from .commit import never_fail
@@ -22,6 +23,7 @@ from .failure import isFailure
 from .interfaces import ReassignedError
 from .run import decide_interrupt
 from .run import finish_outer_jobs
+from .run import follow_promises
 from .run import run_claimed
 from .threadlocal import local
 from collections import deque
@@ -80,6 +82,8 @@ class AgentThreadPool:
         self.outer: list[tuple[bytes, str]] = []
         #: Thread name to Running.
         self.running: dict[str, Running] = {}
+        #: Claim to Running, for jobs that wait for a Deferred.
+        self.deferred: dict[tuple, Running] = {}
         self.threads: list[threading.Thread] = []
         #: When the last job was begun, or handed over to idle threads; on the
         #: monotonic clock.
@@ -124,7 +128,7 @@ class AgentThreadPool:
     def idle(self) -> bool:
         """Whether it has nothing to do."""
         with self._changed:
-            return not self._inbox and not self.running
+            return not self._inbox and not self.running and not self.deferred
 
     def batch(self) -> int:
         """How many jobs to keep claimed: some moments' work for all threads."""
@@ -149,9 +153,10 @@ class AgentThreadPool:
         with self._changed:
             queued = self._count_queued()
             held = queued + len(self.running)
+            room = self.size + MOST - held - len(self.deferred)
         if queued > batch // 4:
             return 0
-        return max(0, batch - held)
+        return max(0, min(batch - held, room))
 
     def take_reports(self) -> tuple[dict, list]:
         """What became of jobs since; to be given back with ``forget``."""
@@ -173,6 +178,7 @@ class AgentThreadPool:
             return {
                 *(ticket.claim for run in waiting for ticket in run),
                 *(running.ticket.claim for running in self.running.values()),
+                *self.deferred,
                 *self.reports,
             }
 
@@ -207,7 +213,7 @@ class AgentThreadPool:
         with self._changed:
             return sorted(
                 (running.ticket.oid, running.since_us)
-                for running in self.running.values()
+                for running in [*self.running.values(), *self.deferred.values()]
                 if running.since <= limit
             )
 
@@ -218,6 +224,9 @@ class AgentThreadPool:
             self._changed.notify_all()
         for thread in list(self.threads):
             thread.join(max(0.0, deadline - clock.monotonic()))
+        with self._changed:
+            left = max(0.0, deadline - clock.monotonic())
+            self._changed.wait_for(lambda: not self.deferred, left)
         return not any(thread.is_alive() for thread in self.threads)
 
     # In the threads
@@ -273,11 +282,15 @@ class AgentThreadPool:
                 outcome, outer = LOST, []
                 self.dispatcher.stopping.wait(1)
             self._report(ticket, run, outcome, outer, clock.monotonic() - now)
+            follow_promises(self._report_deferred)
 
     def _report(self, ticket, run: deque, outcome: str, outer: list, took: float):
         with self._changed:
-            del self.running[threading.current_thread().name]
-            self.reports[ticket.claim] = outcome
+            running = self.running.pop(threading.current_thread().name)
+            if outcome == DEFERRED:
+                self.deferred[ticket.claim] = running
+            else:
+                self.reports[ticket.claim] = outcome
             self.outer.extend(outer)
             if outcome != DONE:
                 # The order inside the quota would be lost if the rest went on.
@@ -291,6 +304,16 @@ class AgentThreadPool:
             call = self._count_queued() <= self._batch_for(self._average) // 4
         if call or outcome != DONE:
             self.dispatcher.waker.set()
+
+    def _report_deferred(self, claim: tuple, outcome: str, job, outer: list) -> None:
+        if outcome == DONE:
+            self.dispatcher.history.jobs.end_deferred(claim, job, outer)
+        with self._changed:
+            if self.deferred.pop(claim, None) is not None:
+                self.reports[claim] = outcome
+            self.outer.extend((other._p_oid, claim[1]) for other in outer)
+            self._changed.notify_all()
+        self.dispatcher.waker.set()
 
     def _perform_job(self, connection, ticket: Ticket) -> tuple[str, list]:
         previous, local.finished = local.finished, []
@@ -317,8 +340,15 @@ class AgentThreadPool:
                 logging.INFO, "%s starting in %s", job, threading.current_thread().name
             )
             agent = job._p_jar.get(ticket.agent_oid)
+            records = self.dispatcher.history.jobs
+            record = records.begin(self, ticket, job)
             outcome = run_claimed(job, ticket.attempt, agent)
             finish_outer_jobs()
+            if job._p_jar is None:
+                # A connection lets go of a job if a commit failed on an object
+                # id that ZEO gave out twice: what became of it was not stored.
+                outcome = LOST
+            records.end(record, job, outcome, local.finished)
             return outcome
         except ReassignedError:
             return LOST

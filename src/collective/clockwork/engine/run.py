@@ -7,30 +7,42 @@ above all the callbacks.
 from __future__ import annotations
 
 from . import clock
+from .attempt import DEFERRED
 from .attempt import DONE
 from .attempt import due_of
 from .attempt import fail
+from .attempt import LOST
 from .attempt import manager
 from .attempt import PUT_OFF
 from .attempt import return_to_queue
 from .attempt import Run
 from .attempt import UNRESOLVABLE
+from .attempt import WAITING
 from .base import database_name
 from .commit import log
 from .commit import never_fail
 from .commit import trace
+from .commit import wait_for_system_recovery
+from .deferred import is_expected
+from .deferred import Promise
+from .deferred import seen_from
+from .deferred import take_promises
+from .failure import isFailure
 from .interfaces import IAgent
 from .interfaces import ICallbackProxy
+from .interfaces import IJob
 from .interfaces import NEW
 from .interfaces import ReassignedError
 from .interfaces import TimeoutError
 from .retry import ask
 from .threadlocal import local
+from collections.abc import Callable
 from datetime import datetime
 from datetime import timedelta
 from ZODB.utils import u64
 
 import logging
+import transaction
 
 
 def run_claimed(job, attempt: int, agent) -> str:
@@ -89,7 +101,94 @@ def call_by_hand(job, args: tuple, kwargs: dict):
             never_fail(lambda: agent.jobCompleted(job), f"sweeping {job!r}", tm)
     finally:
         local.finished = previous
+    for promise in follow_promises():
+        if outcome == DEFERRED and promise.oid == job._p_oid:
+            return promise.deferred
     return job if outcome in (PUT_OFF, UNRESOLVABLE) else job.result
+
+
+def follow_promises(report: Callable | None = None) -> list[Promise]:
+    """Have the results stored that this thread's jobs get from Deferreds.
+
+    ``report`` is called, in another thread, with the claim, what became of the
+    job, the job, and a list of outer jobs that ended with it; without it, the job's
+    agent is told.
+    """
+    place = (local.dispatcher, local.agent_name, local.stopping)
+    promises = take_promises()
+    for promise in promises:
+        promise.watch(lambda kept, value: _keep_in_thread(kept, value, place, report))
+    return promises
+
+
+def _keep_in_thread(promise: Promise, value, place: tuple, report) -> None:
+    local.dispatcher, local.agent_name, local.stopping = place
+    local.finished = []
+    tm = transaction.manager
+    connection = wait_for_system_recovery(promise.db.open, "opening", tm)
+    if isFailure(connection):
+        return
+    try:
+        tm.begin()
+        job = connection.get(promise.oid)
+        try:
+            outcome = keep_promise(promise, job, value)
+        except ReassignedError:
+            log.error("what %r got from a Deferred is thrown away", promise.claim)
+            outcome = LOST
+        if report is not None:
+            report(promise.claim, outcome, job, local.finished)
+        elif outcome == DONE and IAgent.providedBy(job._parent):
+            agent = job._parent
+            never_fail(lambda: agent.jobCompleted(job), f"sweeping {job!r}", tm)
+        follow_promises(report)
+    except BaseException:
+        # It stays active until the dispatcher stops, and is interrupted then.
+        log.critical("%r is not finished", promise.claim, exc_info=True)
+    finally:
+        tm.abort()
+        connection.close()
+
+
+def keep_promise(promise: Promise, job, value) -> str:
+    """Store what a Deferred gave, and run the callbacks; see ``Run.go``.
+
+    Raises ReassignedError when the job is somebody else's by now.
+    """
+    tm = manager(job)
+
+    def store(result) -> None:
+        if not promise.is_open(job):
+            raise ReassignedError(repr(job))
+        if IJob.providedBy(result) and result._status != 3:
+            job.wait_for(result)
+        else:
+            job.settle(result._result if IJob.providedBy(result) else result)
+
+    what = f"storing what the Deferred of {promise.claim!r} gave"
+    local.job = job
+    try:
+        refused = wait_for_system_recovery(
+            lambda: store(seen_from(job, value)), what, tm
+        )
+        if isFailure(refused):
+            tm.begin()
+            never_fail(lambda: store(refused), what, tm)
+    finally:
+        local.job = None
+    tm.begin()
+    if job.is_waiting:
+        return WAITING
+    if isFailure(job._result):
+        level = job.failure_log_level
+        level = logging.ERROR if level is None else level
+        log.log(level, "%s failed:\n%s", repr(job), job._result.getTraceback())
+    else:
+        trace(logging.INFO, "%s succeeded with what a Deferred gave", job)
+    if job._status == 2:
+        run_callbacks(job)
+    finish_outer_jobs()
+    return DONE
 
 
 def report_finished(job) -> None:
@@ -153,7 +252,7 @@ def call_callback(callback, result) -> None:
         return
     if callback._status == 0 and callback.is_expired(clock.now_us()):
         fail(callback, TimeoutError(f"it was not begun within {callback.begin_by}"))
-    elif callback._status == 0 or (callback._status == 1 and not callback.is_waiting):
+    elif callback._status == 0 or is_broken_off(callback):
         trace(logging.DEBUG, "starting callback %s of %s", callback, callback.parent)
         try:
             Run(callback, (result,)).go()
@@ -161,6 +260,11 @@ def call_callback(callback, result) -> None:
             break_off(callback, error)
     if callback._status == 2:
         run_callbacks(callback)
+
+
+def is_broken_off(callback) -> bool:
+    """Whether it was begun, and nothing will end it any more."""
+    return callback._status == 1 and not (callback.is_waiting or is_expected(callback))
 
 
 def break_off(callback, error: BaseException) -> None:
@@ -189,6 +293,8 @@ def call_late_callback(job, callback) -> None:
         finish_outer_jobs()
     finally:
         local.finished = previous
+    if previous is None:
+        follow_promises()
 
 
 def decide_interrupt(job) -> str:

@@ -107,6 +107,7 @@ class Station:
         outer_jobs = [jar.get(oid) for oid, _name in outer]
         orphans = self._orphans(agent)
         sweep(queue, agent, {**reports, **orphans}, outer_jobs, now)
+        held = agent.claims.entries
         runs, changed = self._take(queue, agent, wanted, now)
         if not (runs or changed or due or orphans):
             tm.abort()
@@ -121,7 +122,9 @@ class Station:
         self.pool.forget(reports, outer)
         self._reported_at = None
         if runs:
-            self.pool.submit([[_ticket(entry, agent) for entry in run] for run in runs])
+            tickets = [[_ticket(entry, agent) for entry in run] for run in runs]
+            self.dispatcher.history.claimed(self.pool, held, sum(tickets, []))
+            self.pool.submit(tickets)
 
     def _orphans(self, agent) -> dict:
         """Claims that the pool knows nothing of, to be given back.

@@ -14,6 +14,11 @@ from .interfaces import KEY
 from .interfaces import ObjectAdded
 from .queue import Queue
 from .queue import Queues
+from .reactors import run_in_thread
+from .signals import install_signal_handlers
+from .signals import require_main_thread
+from .signals import restore_signal_handlers
+from .signals import signal_handlers
 from collections.abc import Callable
 from transaction.interfaces import TransactionError
 from uuid import UUID
@@ -93,16 +98,56 @@ class QueueInstaller:
 
 
 class ThreadedDispatcherInstaller:
-    """Starts a dispatcher for the database that was opened."""
+    """Starts a dispatcher for the database that was opened.
 
-    def __init__(self, poll_interval: float = 5, uuid: UUID | None = None):
+    ``reactor_factory`` makes a Twisted reactor, which then runs in a thread of its
+    own for the jobs that use it; zc.async always made one. ``signals`` lets SIGINT
+    and SIGTERM stop the dispatcher, as they did in zc.async. It is off unless asked
+    for, because servers and ``clockwork-worker`` handle signals themselves, and
+    works in the main thread only: ValueError elsewhere.
+    """
+
+    def __init__(
+        self,
+        poll_interval: float = 5,
+        reactor_factory: Callable | None = None,
+        uuid: UUID | None = None,
+        signals: bool = False,
+    ):
         self.poll_interval = poll_interval
+        self.reactor_factory = reactor_factory
         self.uuid = uuid
+        self.signals = signals
 
     def __call__(self, event) -> Dispatcher:
+        if self.signals:
+            require_main_thread()
+        reactor = None if self.reactor_factory is None else self.reactor_factory()
         dispatcher = Dispatcher(
-            event.database, poll_interval=self.poll_interval, uuid=self.uuid
+            event.database, reactor, self.poll_interval, uuid=self.uuid
         )
+        dispatcher.activate()
+        if reactor is not None:
+            dispatcher.reactor_thread = run_in_thread(reactor, dispatcher.UUID)
+        if self.signals:
+            install_signal_handlers(dispatcher)
+        return dispatcher
+
+
+class TwistedDispatcherInstaller:
+    """Starts a dispatcher together with the process's Twisted reactor.
+
+    It begins when the application runs the reactor, and the reactor's shutdown
+    waits until it has stopped.
+    """
+
+    def __init__(self, poll_interval: float = 5):
+        self.poll_interval = poll_interval
+
+    def __call__(self, event) -> Dispatcher:
+        from twisted.internet import reactor
+
+        dispatcher = Dispatcher(event.database, reactor, self.poll_interval)
         dispatcher.activate()
         return dispatcher
 
@@ -148,4 +193,20 @@ class AgentInstaller:
 queue_installer = QueueInstaller()
 multidb_queue_installer = QueueInstaller(db_name="async")
 threaded_dispatcher_installer = ThreadedDispatcherInstaller()
+twisted_dispatcher_installer = TwistedDispatcherInstaller()
 agent_installer = AgentInstaller("main")
+
+
+__all__ = [
+    "AgentInstaller",
+    "QueueInstaller",
+    "ThreadedDispatcherInstaller",
+    "TwistedDispatcherInstaller",
+    "agent_installer",
+    "multidb_queue_installer",
+    "queue_installer",
+    "restore_signal_handlers",
+    "signal_handlers",
+    "threaded_dispatcher_installer",
+    "twisted_dispatcher_installer",
+]

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 from . import clock
 from .agent import Agent
+from .attempt import DEFERRED
 from .claims import Claim
 from .claims import sweep
 from .dispatcher import Dispatcher
+from .history import History
 from .interfaces import ACTIVE
 from .interfaces import COMPLETED
 from .interfaces import KEY
 from .live import notes_of
 from .pool import AgentThreadPool
 from .pool import Ticket
+from .run import follow_promises
 from .threadlocal import local
 from collections.abc import Callable
 from datetime import datetime
 from datetime import timezone
 from uuid import UUID
+from ZODB.utils import u64
 
+import logging
+import sys
 import threading
 import time
 import transaction
@@ -33,6 +39,10 @@ import transaction
 DRAIN_UUID = UUID("00000000-0000-0000-0000-00000000d7a1")
 #: Seconds between two looks.
 LOOK = 0.01
+#: The name that zc.async has for sleeping by the real clock; ours is never replaced.
+time_sleep = time.sleep
+#: Above all loggers of the engine.
+LOGGER = logging.getLogger("collective.clockwork.engine")
 
 
 class TearDownDispatcherError(RuntimeError):
@@ -121,21 +131,27 @@ def wait_for_death(agents, seconds: float = 6) -> None:
 
 
 def tear_down_dispatcher(dispatcher: Dispatcher, grace: float = 5) -> None:
-    """Stop a dispatcher and its threads.
+    """Stop a dispatcher, its threads, and a reactor that was made for it.
 
-    Raises TearDownDispatcherError naming the threads that went on.
+    Raises TearDownDispatcherError naming the threads that went on, and their jobs.
     """
     stations = list(dispatcher.stations.values())
     if dispatcher.activated:
         dispatcher.deactivate(grace)
-    left = [
-        thread.name
-        for station in stations
-        for thread in station.pool.threads
-        if thread.is_alive()
-    ]
-    if dispatcher.thread is not None and dispatcher.thread.is_alive():
-        left.append(dispatcher.thread.name)
+    left = []
+    for station in stations:
+        for thread in station.pool.threads:
+            if thread.is_alive():
+                running = station.pool.running.get(thread.name)
+                job = f" at job {u64(running.ticket.oid)}" if running else ""
+                left.append(f"{thread.name}{job}")
+    reactor_thread = dispatcher.reactor_thread
+    if reactor_thread is not None and reactor_thread.is_alive():
+        dispatcher.reactor.callFromThread(dispatcher.reactor.stop)
+        reactor_thread.join(grace)
+    for thread in (dispatcher.thread, reactor_thread):
+        if thread is not None and thread.is_alive():
+            left.append(thread.name)
     if left:
         raise TearDownDispatcherError(f"still running: {', '.join(left)}")
 
@@ -147,6 +163,7 @@ class _Inline:
         self.db = db
         self.UUID = DRAIN_UUID
         self.stopping = threading.Event()
+        self.history = History()
 
 
 class _NoThreads(AgentThreadPool):
@@ -171,7 +188,8 @@ def drain(db, queue_names: tuple | None = None, limit: int = 10_000) -> int:
 
     Each job is claimed, run, committed and swept as in a worker, in a
     transaction of its own on another connection, under the dispatcher
-    ``DRAIN_UUID``. Commit before, begin a transaction after. AssertionError
+    ``DRAIN_UUID``. A job whose Deferred has not fired is left active, and ends in
+    a thread when it does. Commit before, begin a transaction after. AssertionError
     after ``limit`` jobs, which means that jobs keep queueing jobs.
     """
     tm = transaction.TransactionManager()
@@ -217,8 +235,12 @@ def _drain_one(queue, tm, pool: _NoThreads, runner) -> bool:
     outcome, outer = pool.perform(runner, ticket)
     tm.begin()
     outer_jobs = [queue._p_jar.get(oid) for oid, _name in outer]
-    sweep(queue, agent, {ticket.claim: outcome}, outer_jobs, clock.now_us())
+    reports = {} if outcome == DEFERRED else {ticket.claim: outcome}
+    sweep(queue, agent, reports, outer_jobs, clock.now_us())
     tm.commit()
+    for promise in follow_promises():
+        if promise.thread is not None:
+            promise.thread.join()
     return True
 
 
@@ -232,3 +254,37 @@ def _drain_agent(queue) -> Agent:
     if "main" not in agents:
         agents["main"] = Agent()
     return agents["main"]
+
+
+def get_poll(dispatcher: Dispatcher, count: int | None = None, seconds: float = 6):
+    """A poll that is recorded from now on, or the newest of more than ``count``.
+
+    Polls are recorded when they did something, and once in each poll interval.
+    """
+    polls = dispatcher.polls
+    last = _newest(polls)
+
+    def look():
+        newest = _newest(polls)
+        if newest is None:
+            return None
+        fresh = newest is not last if count is None else len(polls) > count
+        return (newest,) if fresh else None
+
+    dispatcher.waker.set()
+    return wait_until(look, "a poll", seconds)[0]
+
+
+def _newest(polls):
+    return next(iter(polls), None)
+
+
+def print_logs(log_file=None, log_level: int = logging.CRITICAL) -> logging.Handler:
+    """Write what the engine logs to a file, by default to standard output.
+
+    Returns the handler; give it to ``logging.Logger.removeHandler``.
+    """
+    handler = logging.StreamHandler(sys.stdout if log_file is None else log_file)
+    handler.setLevel(log_level)
+    LOGGER.addHandler(handler)
+    return handler

@@ -214,7 +214,7 @@ def test_the_dispatcher_installer_starts_one_that_is_found_by_its_uuid(
 ):
     provideHandler(subscribers.agent_installer)
     uuid = uuid4()
-    dispatcher = ThreadedDispatcherInstaller(3600, uuid)(DatabaseOpened(db))
+    dispatcher = ThreadedDispatcherInstaller(3600, uuid=uuid)(DatabaseOpened(db))
     stopping.append(dispatcher)
     assert registry.get(uuid) is dispatcher
     assert dispatcher.thread.is_alive()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine.interfaces import ACTIVE
 from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
@@ -10,6 +11,7 @@ from collective.clockwork.engine.subscribers import multidb_queue_installer
 from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
+from collective.clockwork.tests.engine import deferring
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine import zeoprocess
 from collective.clockwork.tests.engine.zeoprocess import PATIENCE
@@ -159,6 +161,25 @@ def test_a_killed_worker_takes_its_own_jobs_back_at_once_when_it_is_started(stac
     assert stack.result(job) == 1
     assert counter.count == 1
     assert stack.pids("begun") == [str(killed.process.pid), str(again.process.pid)]
+
+
+def test_a_killed_worker_loses_its_deferreds_and_begins_their_jobs_again(stack):
+    counter = stack.root["counter"]
+    killed = stack.worker()
+    marker = str(stack.file("first"))
+    job = stack.queue.put(Job(deferring.count_and_fire_the_second, counter, marker))
+    transaction.commit()
+
+    def is_deferred():
+        transaction.begin()
+        return counter.count == 1 and job.status == ACTIVE
+
+    wait_until(is_deferred, "returning the Deferred", PATIENCE)
+    killed.kill()
+    stack.worker(uuid=killed.uuid)
+    assert stack.result(job) == "second"
+    assert counter.count == 2
+    assert job.getRetryPolicy().data["interruptions"] == 1
 
 
 def test_jobs_of_a_killed_worker_are_taken_over_by_another(stack):

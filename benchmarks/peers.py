@@ -1,0 +1,200 @@
+"""``make bench-peers``: the same work through Celery, Huey and the queue in turn.
+
+The work is a job that writes one persistent object over ZEO and is retried on
+conflict. One producer puts jobs one by one while one worker with three threads runs
+them; what counts is the time from the first put to the last job's end. Each is
+measured several times in turn, and the best run of each is compared.
+"""
+
+from __future__ import annotations
+
+from bench import machine
+from bench import rounded
+from collections.abc import Callable
+from contextlib import closing
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import argparse
+import json
+import measures
+import os
+import socket
+import subprocess
+import sys
+import time
+import transaction
+
+
+HERE = Path(__file__).parent
+LATEST = HERE / "latest-peers.json"
+#: Threads of the one worker.
+THREADS = 3
+#: Seconds in which a worker must have begun, and have ended its work.
+PATIENCE = 120
+
+CELERY = (
+    *("-m", "celery", "-A", "peerwork", "worker", "--pool=threads"),
+    *(f"--concurrency={THREADS}", "--loglevel=ERROR"),
+    *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+)
+HUEY = (
+    *("-m", "huey.bin.huey_consumer", "peerwork.huey", f"--workers={THREADS}"),
+    *("--worker-type=thread", "--quiet", "--no-periodic"),
+)
+
+
+def redis_answers() -> bool:
+    """Whether there is a redis-server."""
+    try:
+        with socket.create_connection(("127.0.0.1", 6379), 1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(5) == b"+PONG"
+    except OSError:
+        return False
+
+
+def clear_redis(queue: str) -> None:
+    """Remove what these measurements left in Redis, by the queue's name."""
+    import redis
+
+    with closing(redis.Redis()) as client:
+        keys = [*client.scan_iter(f"*{queue}*")]
+        if keys:
+            client.delete(*keys)
+
+
+@contextmanager
+def consumer(command: tuple[str, ...], environment: dict[str, str]):
+    """A worker of Celery or Huey."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        env={**os.environ, **environment},
+        cwd=HERE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(db, first: int, last: int) -> None:
+    """Return when all these targets are written; RuntimeError after a while."""
+    deadline = time.monotonic() + PATIENCE
+    tm = transaction.TransactionManager()
+    connection = db.open(tm)
+    targets = connection.root()["targets"]
+    missing = list(range(first, last))
+    while missing:
+        looked = db.lastTransaction()
+        tm.begin()
+        while missing and targets[missing[-1]].count:
+            missing.pop()
+        while missing and db.lastTransaction() == looked:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{len(missing)} targets were never written")
+            time.sleep(0.002)
+    tm.abort()
+    connection.close()
+
+
+def peer(command: tuple[str, ...], name: str, jobs: int) -> float:
+    """Jobs per second of Celery or Huey."""
+    queue = f"clockwork-bench-{os.getpid()}"
+    with measures.database(jobs + 1) as (server, db):
+        environment = {
+            "CLOCKWORK_BENCH_ADDRESS": str(server.address),
+            "CLOCKWORK_BENCH_QUEUE": queue,
+        }
+        options = {"name": name, "first": 0, "last": jobs}
+        try:
+            with consumer(command, environment):
+                producer = subprocess.Popen(
+                    [sys.executable, __file__, "--produce", json.dumps(options)],
+                    env={**os.environ, **environment},
+                    cwd=HERE,
+                    stdin=subprocess.PIPE,
+                    text=True,
+                    stdout=subprocess.PIPE,
+                )
+                with producer:
+                    # Its first job says that the worker has begun.
+                    wait_for(db, jobs, jobs + 1)
+                    producer.stdin.write("go\n")
+                    producer.stdin.flush()
+                    begun_at = float(producer.stdout.readline())
+                    wait_for(db, 0, jobs)
+                    took = time.time() - begun_at
+        finally:
+            clear_redis(queue)
+    return jobs / took
+
+
+def produce(name: str, first: int, last: int) -> None:
+    """In a process of its own: put the jobs, one by one."""
+    import peerwork
+
+    put: Callable = peerwork.huey_touch
+    if name == "celery":
+        put = peerwork.celery_touch.delay
+    put(last)
+    sys.stdin.readline()
+    print(time.time(), flush=True)
+    for number in range(first, last):
+        put(number)
+
+
+def measure(jobs: int, rounds: int) -> dict:
+    """Figures by key, and the single runs."""
+    runs: dict[str, list[float]] = {"ours": [], "celery": [], "huey": []}
+    for _ in range(rounds):
+        runs["ours"].append(measures.end_to_end(jobs))
+        runs["celery"].append(peer(CELERY, "celery", jobs))
+        runs["huey"].append(peer(HUEY, "huey", jobs))
+        print({name: round(found[-1]) for name, found in runs.items()}, flush=True)
+    best = {name: max(found) for name, found in runs.items()}
+    return {
+        "write_jobs_per_s": best["ours"],
+        "peer_celery_write_jobs_per_s": best["celery"],
+        "vs_celery": best["ours"] / best["celery"],
+        "peer_huey_write_jobs_per_s": best["huey"],
+        "vs_huey": best["ours"] / best["huey"],
+        "runs": {name: [rounded(n) for n in found] for name, found in runs.items()},
+    }
+
+
+def main() -> None:
+    """Measure, print and write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=2000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--produce", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.produce:
+        produce(**json.loads(options.produce))
+        return
+    if not redis_answers():
+        print("No redis-server answers at 127.0.0.1:6379: nothing to compare with.")
+        return
+    figures = measure(options.jobs, options.rounds)
+    for key, value in figures.items():
+        if key != "runs":
+            goal = "goal >= 1.25" if key == "vs_celery" else ""
+            print(f"{key:<32}{rounded(value):>12}  {goal}".rstrip())
+    names = ("celery", "redis", "huey")
+    written = {k: v if k == "runs" else rounded(v) for k, v in figures.items()}
+    written["machine"] = machine() | {name: version(name) for name in names}
+    LATEST.write_text(json.dumps(written, indent=2) + "\n")
+    print(f"written to {os.path.relpath(LATEST)}")
+
+
+if __name__ == "__main__":
+    main()

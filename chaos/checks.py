@@ -1,0 +1,188 @@
+"""What must hold at the end of a run, whatever went wrong in it."""
+
+from __future__ import annotations
+
+from chaos.ledger import LEDGER
+from chaos.ledger import Record
+from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterator
+from collective.clockwork.engine.failure import isFailure
+from collective.clockwork.engine.interfaces import KEY
+from pathlib import Path
+
+import contextlib
+
+
+#: Kind of job to the error that it must end with.
+MUST_FAIL = {
+    "failing": "ValueError",
+    "unstorable": "TypeError",
+    "poison": "AbortedError",
+}
+#: Errors with which any job may end: it was interrupted too often, or its commit
+#: met a full disk, which ZEO reports in an exception of its own.
+MAY_FAIL = {"AbortedError", "ServerException"}
+#: Message of the third: a ZEO client keeps object ids that it was given before the
+#: server was started again, and the server gives them to others too.
+SAME_OID = "A different object already has the same oid"
+
+
+def records(root) -> Iterator[tuple[str, Record]]:
+    """All rows of the ledger with their names."""
+    for number, rows in root[LEDGER].items():
+        for position, record in rows.items():
+            yield f"{record.kind} {number}.{position}", record
+
+
+def every_job(root) -> Iterator[tuple]:
+    """Name, kind, job and entry of all jobs; of a batch's members too."""
+    for name, record in records(root):
+        batch = record.kind in ("serial", "parallel")
+        yield name, record.kind, record.job, record.entry
+        for number, (job, entry) in enumerate(record.parts):
+            yield f"{name} part {number}", "part" if batch else "after", job, entry
+
+
+def count_jobs(root) -> int:
+    """How many jobs were queued, not counting callbacks."""
+    return sum(kind != "after" for _, kind, _, _ in every_job(root))
+
+
+def unfinished(root, limit: int = 20) -> list[str]:
+    """Names of some jobs that are not completed, with where they are."""
+    found = []
+    for name, _, job, _ in every_job(root):
+        if job._status != 3:
+            place = type(job.parent).__name__
+            found.append(
+                f"{name} is {job.status} in {place}, attempt {job.attempt}, "
+                f"waits for {job.waits_for}, due {job.begin_after}"
+            )
+            if len(found) >= limit:
+                break
+    return found
+
+
+def outcomes(root) -> Counter:
+    """How many jobs ended how."""
+    count: Counter = Counter()
+    for _, kind, job, _ in every_job(root):
+        if kind == "after":
+            continue
+        ended = error_of(job) or "completed"
+        count[ended] += 1
+    return count
+
+
+def error_of(job) -> str | None:
+    """Name of the class of the error that a job ended with."""
+    if not isFailure(job.result):
+        return None
+    return job.result.typeName.rpartition(".")[2]
+
+
+def has_taken_oid(job) -> bool:
+    """Whether a job's commit failed because of an object id in use."""
+    return job.result.message == SAME_OID
+
+
+def snapshot(root) -> dict:
+    """What must not change once all is done."""
+    return {
+        name: (str(job.status), repr(job.result)[:80], entry.effects)
+        for name, _, job, entry in every_job(root)
+    }
+
+
+def violations(root, directory: Path) -> list[str]:
+    """All that is not as it must be, in words."""
+    found = [f"not finished: {text}" for text in unfinished(root)]
+    for name, kind, job, entry in every_job(root):
+        found += check_effect(name, kind, job, entry)
+    found += check_places(root)
+    found += check_order(root)
+    found += check_overlap(root, directory)
+    return found
+
+
+def check_effect(name: str, kind: str, job, entry) -> Iterator[str]:
+    """A job ended as its kind must, and its effect is there once or not at all."""
+    error = error_of(job)
+    if kind in MUST_FAIL:
+        if error not in (MUST_FAIL[kind], *MAY_FAIL):
+            yield f"{name} should have failed, and ended with {error}"
+    elif error is not None and error not in MAY_FAIL and not has_taken_oid(job):
+        yield f"{name} failed: {job.result.getErrorMessage()}"
+    expected = 1 if error is None else 0
+    if kind in ("serial", "parallel") and error is None and not job.result:
+        yield f"{name} has the result {job.result!r}"
+    if len(entry.effects) != expected:
+        yield f"{name} ended with {error}, and has the effects {entry.effects}"
+
+
+def check_places(root) -> Iterator[str]:
+    """Each job is in one place, and that is a completed collection."""
+    queue = root[KEY][""]
+    completed: Counter = Counter()
+    held: Counter = Counter()
+    for agents in queue.dispatchers.values():
+        for agent in agents.values():
+            completed.update(job._p_oid for job in agent.completed)
+            held.update(job._p_oid for job in agent)
+    held.update(job._p_oid for job in queue)
+    held.update(job._p_oid for job in queue.waiting.values())
+    for name, kind, job, _ in every_job(root):
+        if kind == "after":
+            continue
+        if (completed[job._p_oid], held[job._p_oid]) != (1, 0):
+            yield (
+                f"{name} is {completed[job._p_oid]} times among the completed "
+                f"and {held[job._p_oid]} times elsewhere"
+            )
+
+
+def check_order(root) -> Iterator[str]:
+    """In a line, those who got through did so in the order of queueing."""
+    places = [
+        (name, record.entry.place)
+        for name, record in records(root)
+        if record.kind == "line" and record.entry.effects
+    ]
+    yield from check_ascending(places)
+    for name, record in records(root):
+        if record.kind == "serial":
+            entries = [entry for _, entry in record.parts if entry.effects]
+            yield from check_ascending([(name, entry.place) for entry in entries])
+
+
+def check_ascending(places: list[tuple]) -> Iterator[str]:
+    """These names and places count from 1."""
+    for number, (name, place) in enumerate(places, 1):
+        if place != number:
+            yield f"{name} was the {place}. to commit, and the {number}. queued"
+
+
+def check_overlap(root, directory: Path) -> Iterator[str]:
+    """No two of the quota "line" ran at once, but for those taken for dead.
+
+    An attempt that was taken over may still run in a process that was frozen;
+    it cannot commit. So those attempts are compared that have committed.
+    """
+    spans: dict[tuple, list[float]] = defaultdict(list)
+    for path in directory.glob("line-*.txt"):
+        for line in path.read_text().splitlines():
+            # The last line of a killed process may be half of one.
+            with contextlib.suppress(ValueError):
+                moment, _, key, attempt = line.rsplit(None, 3)
+                spans[key, int(attempt)].append(float(moment))
+    last, last_name = 0.0, ""
+    for name, record in records(root):
+        if record.kind != "line" or not record.entry.effects:
+            continue
+        span = spans[name.removeprefix("line "), record.entry.attempt]
+        if len(span) < 2:
+            yield f"{name} committed an attempt that nobody saw: {span}"
+        elif min(span) < last:
+            yield f"{name} began before {last_name} had ended"
+        last, last_name = max(span, default=last), name

@@ -1,0 +1,388 @@
+"""What has to hold of a queue at any moment, and the jobs that it is checked with.
+
+``World`` is one database with a queue; ``check`` compares it with what was
+accepted. The numbers are those of the invariants in the test's module.
+"""
+
+from __future__ import annotations
+
+from BTrees.OOBTree import OOBTree
+from collections import Counter as Count
+from collections.abc import Iterator
+from collective.clockwork.engine import clock
+from collective.clockwork.engine import local
+from collective.clockwork.engine.agent import Agent
+from collective.clockwork.engine.compose import parallel
+from collective.clockwork.engine.compose import serial
+from collective.clockwork.engine.failure import isFailure
+from collective.clockwork.engine.interfaces import KEY
+from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.queue import Queue
+from collective.clockwork.engine.queue import Queues
+from collective.clockwork.engine.retry import RetryCommonFourTimes
+from collective.clockwork.tests.engine.stepping import Process
+from collective.clockwork.tests.engine.work import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from types import SimpleNamespace
+from unittest import mock
+from uuid import UUID
+from ZODB.DemoStorage import DemoStorage
+
+import random
+import time
+import transaction
+import ZODB
+import ZODB.utils
+
+
+BEGINNING = datetime(2030, 1, 1, tzinfo=timezone.utc)
+#: Jobs of this one, whose size stays 1, have to end in their order.
+ORDERED = "one"
+#: The size of this one is changed.
+SIZED = "few"
+UUIDS = [UUID(int=number) for number in range(1, 4)]
+
+
+# What the jobs do
+
+
+def effect(ledger, name, *args):
+    ledger[name] = ledger.get(name, 0) + 1
+    return name
+
+
+def effect_and_fail(ledger, name, *args):
+    effect(ledger, name)
+    raise ValueError("after its effect")
+
+
+def effect_on_all(ledger, name, shared):
+    """Conflicts with all others of its kind."""
+    shared.add()
+    return effect(ledger, name)
+
+
+def effect_later(ledger, name):
+    """Does not work at its first attempt."""
+    effect(ledger, name)
+    if not local.getJob()._tries:
+        raise LookupError("not yet")
+    return name
+
+
+def effect_and_inner(ledger, name, quota_names, wrong):
+    """Queues a job, and waits for it."""
+    effect(ledger, name)
+    function = effect_and_fail if wrong else effect
+    inner = Job(function, ledger, f"{name} inner")
+    inner.quota_names = quota_names
+    local.getJob().annotations["inner"] = inner
+    return local.getQueue().put(inner)
+
+
+def end_of_batch(ledger, name, *jobs):
+    return effect(ledger, name)
+
+
+class PutOff(RetryCommonFourTimes):
+    """Looks again three seconds later."""
+
+    def jobError(self, failure, data_cache):
+        if failure.check(LookupError):
+            return timedelta(seconds=3)
+        return super().jobError(failure, data_cache)
+
+
+KINDS = ["plain", "fails", "shared", "later", "returns", "serial", "parallel"]
+
+
+def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
+    """A job of this kind; ``odd`` varies what stands inside it."""
+    ledger = root["ledger"]
+    if kind == "fails":
+        job = Job(effect_and_fail, ledger, name)
+    elif kind == "shared":
+        job = Job(effect_on_all, ledger, name, root["shared"])
+    elif kind == "later":
+        job = Job(effect_later, ledger, name)
+        job.retry_policy_factory = PutOff
+    elif kind == "returns":
+        inner_quotas = quota_names if odd else ()
+        job = Job(effect_and_inner, ledger, name, inner_quotas, not odd)
+    elif kind in ("serial", "parallel"):
+        members = [Job(effect, ledger, f"{name}.{n}") for n in range(2)]
+        members.append(Job(effect_and_fail, ledger, f"{name}.2"))
+        if odd:
+            for member in members:
+                member.quota_names = quota_names
+        batch = serial if kind == "serial" else parallel
+        job = batch(*members, postprocess=Job(end_of_batch, ledger, f"{name}.end"))
+    else:
+        job = Job(effect, ledger, name)
+    job.quota_names = quota_names
+    return job
+
+
+# What has to hold
+
+
+@dataclass
+class Accepted:
+    """A job whose queueing was committed."""
+
+    name: str
+    oid: bytes
+    quota_names: tuple
+    removed: bool = False
+
+
+def family(job) -> Iterator[Job]:
+    """The job and all that it consists of or has queued."""
+    yield job
+    if job.callable_name.endswith((".run_serial", ".run_parallel")):
+        for member in job._args:
+            yield from family(member)
+        yield from family(job._kwargs["postprocess"])
+    inner = job._annotations and job.annotations.get("inner")
+    if inner:
+        yield from family(inner)
+
+
+def outermost(job, quota_name: str):
+    """The job that holds the place in a quota which this one uses."""
+    place = job
+    above = job._outer
+    while above is not None:
+        if above.is_waiting and quota_name in above.quota_names:
+            place = above
+        above = above._outer
+    return place
+
+
+class World:
+    """A database with a queue, its clock, and what it is compared with.
+
+    ``make_db`` opens the database, whose queue may be in another one of the
+    name ``queues_in``.
+    """
+
+    def __init__(self, make_db=None, queues_in: str | None = None):
+        self.now = BEGINNING
+        clock.freeze(self.now)
+        ticking = SimpleNamespace(time=self._timestamp, gmtime=time.gmtime)
+        self._patches = [
+            # Transaction ids are made of the time, and names of chance.
+            mock.patch.object(ZODB.utils, "time", ticking),
+            mock.patch(
+                "collective.clockwork.engine.intake.uuid4",
+                lambda: UUID(int=random.getrandbits(128)),
+            ),
+        ]
+        for patch in self._patches:
+            patch.start()
+        self.queues_in = queues_in
+        self.db = ZODB.DB(DemoStorage(), pool_size=100) if not make_db else make_db()
+        self.tm = transaction.TransactionManager()
+        self.connection = self.db.open(self.tm)
+        if KEY not in self.connection.root():
+            self._install()
+        self.accepted: list[Accepted] = []
+        self.processes = [Process(self.db, uuid) for uuid in UUIDS[:2]]
+        #: Stopped ones, whose jobs still run.
+        self.zombies: list[Process] = []
+        self.settled: dict[bytes, tuple] = {}
+        self.completed: dict[bytes, tuple] = {}
+        self.allowed = {ORDERED: 1, SIZED: 2}
+
+    def _timestamp(self) -> float:
+        # A commit takes a while, and the next one has a later id by more than 1.
+        self.pass_time(0.001)
+        return self.now.timestamp()
+
+    def _install(self) -> None:
+        root = self.connection.root()
+        queues = root[KEY] = Queues()
+        if self.queues_in is not None:
+            other = self.connection.get_connection(self.queues_in)
+            other.add(queues)
+            other.root()[KEY] = queues
+        queue = queues[""] = Queue()
+        queue.quotas.create(ORDERED, 1)
+        queue.quotas.create(SIZED, 2)
+        for uuid in UUIDS:
+            agents = queue.dispatchers.register(uuid)
+            agents.ping_interval = timedelta(seconds=3)
+            agents.ping_death_interval = timedelta(seconds=8)
+            agents["main"] = Agent(size=2)
+        root["ledger"] = OOBTree()
+        root["shared"] = Counter()
+        self.tm.commit()
+
+    def close(self) -> None:
+        for process in [*self.processes, *self.zombies]:
+            process.kill()
+        self.tm.abort()
+        for db in list(self.db.databases.values()):
+            db.close()
+        for patch in self._patches:
+            patch.stop()
+        clock.freeze(None)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        clock.freeze(self.now)
+
+    @property
+    def queue(self) -> Queue:
+        return self.connection.root()[KEY][""]
+
+    def jobs(self) -> Iterator[tuple[Accepted, Job]]:
+        for accepted in self.accepted:
+            yield accepted, self.queue._p_jar.get(accepted.oid)
+
+    def check(self) -> None:
+        """Compare the database of now with what has to be in it."""
+        self.tm.begin()
+        places = self.places()
+        assert len(self.queue) == len(list(self.queue))
+        known = set()
+        for accepted, top in self.jobs():
+            for job in family(top):
+                known.add(job._p_oid)
+                gone = accepted.removed and job is top
+                self._check_place(job, places[job._p_oid], gone)
+                self._check_effect(job)
+                self._check_end(job)
+                for callback in job.callbacks:
+                    self._check_callback(job, callback)
+        assert not set(places) - known, "jobs that nobody has queued"
+        self._check_order()
+        self._check_quotas()
+
+    def places(self) -> Count:
+        """How often each job is in a place of the queue."""
+        queue = self.queue
+        places = Count(job._p_oid for job in queue.waiting.values())
+        for intake in queue.intakes.values():
+            places.update(job._p_oid for _key, job in intake.unread())
+        for lane in [*queue.lanes.values(), queue.schedule]:
+            assert lane.length == len(lane.jobs), lane.names
+            places.update(job._p_oid for job in lane.jobs.values())
+        for agents in queue.dispatchers.values():
+            for agent in agents.values():
+                places.update(job._p_oid for job in agent)
+                places.update(job._p_oid for job in agent.completed)
+        return places
+
+    def _check_place(self, job, count: int, gone: bool) -> None:
+        # 1: a member of a batch is nowhere until its turn comes.
+        expected = 0 if gone or job._queued is None else 1
+        assert count == expected, f"{job!r} is in {count} places"
+
+    def _check_effect(self, job) -> None:
+        # 3
+        names = [argument for argument in job._args if isinstance(argument, str)]
+        if not names or isinstance(job._callable, Job):
+            return
+        done = job._status >= 2 and not isFailure(job._result)
+        if job._annotations and "inner" in job.annotations:
+            done = True
+        count = self.connection.root()["ledger"].get(names[0], 0)
+        assert count == int(done), f"{job!r} had its effect {count} times"
+
+    def _check_end(self, job) -> None:
+        # 5
+        if job._status >= 2:
+            outcome = (repr(job._result), job._active_end)
+            assert self.settled.setdefault(job._p_oid, outcome) == outcome
+        else:
+            assert job._p_oid not in self.settled, f"{job!r} began anew"
+        if job._status == 3:
+            outcome = (job._callbacks_end, len(job.callbacks))
+            assert self.completed.setdefault(job._p_oid, outcome) == outcome
+        else:
+            assert job._p_oid not in self.completed, f"{job!r} is undone"
+
+    def _check_callback(self, job, callback) -> None:
+        self._check_effect(callback)
+        if job._status == 3:
+            assert callback._status, f"{callback!r} was left out"
+        elif job._status < 2:
+            assert not callback._status, f"{callback!r} came too early"
+
+    def _check_order(self) -> None:
+        # 4: of those that were put off, the order is another.
+        waiting = None
+        for accepted, job in self.jobs():
+            if accepted.quota_names != (ORDERED,) or accepted.removed:
+                continue
+            if job._begin_after is not None:
+                continue
+            if job._status >= 2:
+                assert waiting is None, f"{job!r} has overtaken {waiting!r}"
+            else:
+                waiting = job
+
+    def running(self) -> list[Job]:
+        """What threads are at that could commit it."""
+        held = {}
+        for agents in self.queue.dispatchers.values():
+            for agent in agents.values():
+                for job, attempt, _key in agent.claims.entries:
+                    held[job._p_oid] = (agent._p_oid, attempt)
+        found = []
+        for process in [*self.processes, *self.zombies]:
+            for pool in process.pools:
+                for running in pool.running.values():
+                    ticket = running.ticket
+                    if held.get(ticket.oid) == (ticket.agent_oid, ticket.attempt):
+                        found.append(self.queue._p_jar.get(ticket.oid))
+        return [job for job in found if job._status < 2]
+
+    def _check_quotas(self) -> None:
+        running = self.running()
+        oids = [job._p_oid for job in running]
+        # 2
+        assert len(oids) == len(set(oids)), "a job runs twice"
+        under_way = [*running, *self.queue.waiting.values()]
+        for name, quota in self.queue.quotas.items():
+            holders = {
+                outermost(job, name)._p_oid
+                for job in under_way
+                if name in job.quota_names and job._status < 2
+            }
+            # 4
+            assert len(holders) <= self.allowed[name], f"{name}: {holders}"
+            if self._claimed(name) <= quota.size:
+                # A smaller size stops none that was claimed before.
+                self.allowed[name] = quota.size
+
+    def _claimed(self, quota_name: str) -> int:
+        jobs = list(self.queue.waiting.values())
+        for agents in self.queue.dispatchers.values():
+            for agent in agents.values():
+                jobs.extend(agent)
+        return sum(quota_name in job.quota_names and job._status < 2 for job in jobs)
+
+    # The end
+
+    def settle(self) -> None:
+        """Let all come to its end; AssertionError if it does not.
+
+        Of 6: what was accepted ends, whatever happened before.
+        """
+        for process in [*self.processes, *self.zombies]:
+            process.go_on()
+        for _ in range(120):
+            for process in self.processes:
+                process.poll()
+                process.go_on()
+                self.check()
+            if all(a.removed or job._status == 3 for a, job in self.jobs()):
+                return
+            self.pass_time(1)
+        left = [job for a, job in self.jobs() if not a.removed and job._status < 3]
+        raise AssertionError(f"never ended: {left}")

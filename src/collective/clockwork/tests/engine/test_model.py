@@ -1,0 +1,243 @@
+"""Random interleavings of producers and workers, on a real database.
+
+After each step these have to hold (``model`` refers to them by number):
+
+1. A job is in exactly one place, or nowhere because it was removed by name.
+2. At most one thread can commit a job's effects.
+3. Its effects are in the database if and only if it ended without a failure.
+4. A quota is never exceeded, and in one of size 1 the order of queueing holds.
+5. What has ended stays as it is.
+6. In the end, whatever was killed, everything that was accepted has ended.
+7. A producer's commit never conflicts.
+
+``CLOCKWORK_MODEL_EXAMPLES`` runs that many examples instead of a few, other
+ones each time; a failing one is printed with the steps that lead to it.
+"""
+
+from __future__ import annotations
+
+from collective.clockwork.engine.interfaces import KEY
+from collective.clockwork.tests.engine import model
+from collective.clockwork.tests.engine.stepping import Process
+from datetime import timedelta
+from hypothesis import HealthCheck
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize
+from hypothesis.stateful import invariant
+from hypothesis.stateful import rule
+from hypothesis.stateful import RuleBasedStateMachine
+from transaction.interfaces import TransactionError
+
+import logging
+import os
+import sys
+import transaction
+
+
+EXAMPLES = os.environ.get("CLOCKWORK_MODEL_EXAMPLES")
+
+processes = st.integers(0, 1)
+#: Kind, quotas, seconds until it is due, a variation, and a callback.
+jobs = st.tuples(
+    st.sampled_from(model.KINDS),
+    st.sampled_from([(), (model.ORDERED,), (model.SIZED,)]),
+    st.sampled_from([None, None, None, -5, 2]),
+    st.booleans(),
+    st.sampled_from([None, None, model.effect, model.effect_and_fail]),
+)
+
+
+class Producer:
+    """A connection that queues, with transactions of any length."""
+
+    def __init__(self, db):
+        self.tm = transaction.TransactionManager()
+        self.connection = db.open(self.tm)
+        self.put: list = []
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """Producers, two worker processes and somebody with a screwdriver."""
+
+    def __init__(self):
+        super().__init__()
+        logging.disable(logging.CRITICAL)
+        self.world = model.World()
+        self.producers = [Producer(self.world.db) for _ in range(3)]
+        self.uuids = list(model.UUIDS)
+        self.count = 0
+
+    def teardown(self):
+        try:
+            if sys.exc_info()[1] is None:
+                for producer in self.producers:
+                    producer.tm.abort()
+                self.world.settle()
+        finally:
+            for producer in self.producers:
+                producer.tm.abort()
+            self.world.close()
+            logging.disable(logging.NOTSET)
+
+    @invariant()
+    def all_is_well(self):
+        self.world.check()
+
+    # Producers
+
+    @initialize(jobs=st.lists(jobs, min_size=3, max_size=6))
+    def begin(self, jobs):
+        self.queue(0, jobs, True)
+
+    @rule(
+        producer=st.integers(0, 2),
+        jobs=st.lists(jobs, min_size=1, max_size=4),
+        commit=st.sampled_from([True, True, False]),
+    )
+    def queue(self, producer, jobs, commit):
+        who = self.producers[producer]
+        for kind, quota_names, due, odd, callback in jobs:
+            self._put(who, kind, quota_names, due, odd, callback)
+        if commit:
+            self.end(producer, True)
+
+    def _put(self, who, kind, quota_names, due, odd, callback):
+        root = who.connection.root()
+        self.count += 1
+        name = f"{self.count}"
+        job = model.make_job(root, kind, name, quota_names, odd)
+        if callback is not None:
+            job.addCallback(model.Job(callback, root["ledger"], f"{name} callback"))
+        if due is not None:
+            due = self.world.now + timedelta(seconds=due)
+        root[KEY][""].put(job, begin_after=due)
+        who.put.append((name, job))
+
+    @rule(producer=st.integers(0, 2), commit=st.booleans())
+    def end(self, producer, commit):
+        """The next transaction begins at once, and with it what it sees."""
+        who = self.producers[producer]
+        if commit:
+            # 7
+            who.tm.commit()
+            for name, job in who.put:
+                self.world.accepted.append(
+                    model.Accepted(name, job._p_oid, job.quota_names)
+                )
+        else:
+            who.tm.abort()
+        who.put = []
+        who.tm.begin()
+
+    # Workers
+
+    @rule(process=processes, steps=st.integers(1, 8))
+    def poll(self, process, steps):
+        for _ in range(steps):
+            self.world.processes[process].poll()
+            self.world.check()
+
+    @rule(process=processes)
+    def poll_to_the_end(self, process):
+        poller = self.world.processes[process]
+        poller.poll()
+        while poller.poller is not None:
+            poller.poll()
+
+    @rule(process=processes, thread=st.integers(0, 1), steps=st.integers(1, 8))
+    def work(self, process, thread, steps):
+        worker = self.world.processes[process]
+        worker.start_work()
+        for _ in range(steps):
+            worker.work(thread)
+            self.world.check()
+
+    @rule(process=processes)
+    def go_on(self, process):
+        self.world.processes[process].go_on()
+
+    @rule(index=st.integers(0, 5), thread=st.integers(0, 1), steps=st.integers(1, 4))
+    def work_late(self, index, thread, steps):
+        zombies = [zombie for zombie in self.world.zombies if zombie.workers]
+        for _ in range(steps):
+            if zombies:
+                zombies[index % len(zombies)].work(thread)
+                self.world.check()
+
+    @rule(process=processes, how=st.sampled_from(["kill", "stop", "take over"]))
+    def accident(self, process, how):
+        """A process ends, or the others believe that it did."""
+        world = self.world
+        old = world.processes[process]
+        if how == "take over":
+            agents = world.queue.dispatchers[old.uuid]
+            if agents.activated:
+                self._change(agents.deactivate)
+            return
+        if how == "kill":
+            old.kill()
+        else:
+            old.stop()
+            world.zombies.append(old)
+        # The new one takes turns with a third, so that others take over, too.
+        others = [other.uuid for other in world.processes if other is not old]
+        uuid = next(uuid for uuid in self.uuids if uuid not in others)
+        self.uuids.append(self.uuids.pop(self.uuids.index(uuid)))
+        world.processes[process] = Process(world.db, uuid)
+
+    # Others
+
+    def _change(self, change) -> bool:
+        """Do it in a transaction of somebody else; whether it worked."""
+        world = self.world
+        try:
+            change()
+            world.tm.commit()
+        except TransactionError:
+            world.tm.abort()
+            return False
+        return True
+
+    @rule(index=st.integers(0, 30))
+    def remove(self, index):
+        waiting = list(self.world.queue)
+        if not waiting:
+            return
+        job = waiting[index % len(waiting)]
+        for accepted in self.world.accepted:
+            if accepted.oid == job._p_oid:
+                accepted.removed = self._change(lambda: self.world.queue.remove(job))
+
+    @rule(index=st.integers(0, 30))
+    def add_callback(self, index):
+        jobs = [job for _, job in self.world.jobs() if job._status < 3]
+        if jobs:
+            job = jobs[index % len(jobs)]
+            self.count += 1
+            ledger = self.world.connection.root()["ledger"]
+            added = model.Job(model.effect, ledger, f"{self.count} added")
+            self._change(lambda: job.addCallback(added))
+
+    @rule(size=st.integers(1, 3))
+    def resize(self, size):
+        quota = self.world.queue.quotas[model.SIZED]
+        allowed = self.world.allowed
+        allowed[model.SIZED] = max(allowed[model.SIZED], size)
+        self._change(lambda: setattr(quota, "size", size))
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 2, 5]))
+    def pass_time(self, seconds):
+        self.world.pass_time(seconds)
+
+
+QueueMachine.TestCase.settings = settings(
+    max_examples=int(EXAMPLES or 60),
+    stateful_step_count=50,
+    derandomize=not EXAMPLES,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+TestQueueModel = QueueMachine.TestCase
