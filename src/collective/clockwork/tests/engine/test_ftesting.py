@@ -31,7 +31,7 @@ def installer():
 
 
 @pytest.fixture
-def functional(connection):
+def served(connection):
     """What setUp is called with, and a tearDown for tests that fail."""
     yield {"connection": connection, "dispatcher_installer": installer()}
     for event in work.gates.values():
@@ -43,11 +43,11 @@ def dispatcher_of(options):
     return registry.get(options["dispatcher_installer"].uuid)
 
 
-def test_after_set_up_jobs_run_and_after_tear_down_nothing_is_left(functional, root):
+def test_after_set_up_jobs_run_and_after_tear_down_nothing_is_left(served, root):
     handlers = list(logging.getLogger("collective.clockwork.engine").handlers)
     for _time in range(2):
-        ftesting.setUp(**functional)
-        dispatcher = dispatcher_of(functional)
+        ftesting.setUp(**served)
+        dispatcher = dispatcher_of(served)
         assert dispatcher.activated
         assert get_poll(dispatcher)
         queue = root[KEY][""]
@@ -58,16 +58,16 @@ def test_after_set_up_jobs_run_and_after_tear_down_nothing_is_left(functional, r
         assert wait_for_result(job) == 42
         ftesting.tearDown()
         assert not dispatcher.activated
-        assert dispatcher_of(functional) is None
+        assert dispatcher_of(served) is None
         transaction.begin()
         assert agents.activated is None
     left = logging.getLogger("collective.clockwork.engine").handlers
     assert list(left) == handlers
 
 
-def test_critical_messages_are_printed_and_others_are_not(functional):
+def test_critical_messages_are_printed_and_others_are_not(served):
     log_file = io.StringIO()
-    ftesting.setUp(**functional, log_file=log_file)
+    ftesting.setUp(**served, log_file=log_file)
     logger = logging.getLogger("collective.clockwork.engine.events")
     logger.critical("the roof burns")
     logger.error("a window is open")
@@ -78,18 +78,16 @@ def test_critical_messages_are_printed_and_others_are_not(functional):
     assert "again" not in log_file.getvalue()
 
 
-def test_standard_output_is_where_they_go_by_default(functional, capsys):
-    ftesting.setUp(**functional)
+def test_standard_output_is_where_they_go_by_default(served, capsys):
+    ftesting.setUp(**served)
     logging.getLogger("collective.clockwork.engine.events").critical("fire")
     assert "fire" in capsys.readouterr().out
 
 
-def test_without_a_connection_the_root_folder_of_the_caller_is_asked(functional, root):
+def test_without_a_connection_the_root_folder_of_the_caller_is_asked(served, root):
     getRootFolder.root = root
-    ftesting.setUp(
-        dispatcher_installer=functional["dispatcher_installer"], log_file=None
-    )
-    assert dispatcher_of(functional).activated
+    ftesting.setUp(dispatcher_installer=served["dispatcher_installer"], log_file=None)
+    assert dispatcher_of(served).activated
 
 
 def test_without_both_the_missing_thing_is_named():
@@ -99,20 +97,20 @@ def test_without_both_the_missing_thing_is_named():
 
 
 def test_a_job_that_goes_on_is_named_and_the_next_tear_down_completes(
-    functional, root, monkeypatch
+    served, root, monkeypatch
 ):
     monkeypatch.setattr(ftesting, "GRACE", 0.1)
-    ftesting.setUp(**functional)
+    ftesting.setUp(**served)
     job = root[KEY][""].put(Job(work.pass_gate, "slow"))
     transaction.commit()
     assert work.gate("slow begun").wait(6)
     expected = rf"clockwork--main-\d+ at job {u64(job._p_oid)}"
     with pytest.raises(TearDownDispatcherError, match=expected):
         ftesting.tearDown()
-    dispatcher = dispatcher_of(functional)
+    dispatcher = dispatcher_of(served)
     pools = [station.pool for station in dispatcher.stations.values()]
     work.gate("slow").set()
     for pool in pools:
         wait_until(lambda p=pool: not any(t.is_alive() for t in p.threads), "the end")
     ftesting.tearDown()
-    assert dispatcher_of(functional) is None
+    assert dispatcher_of(served) is None
