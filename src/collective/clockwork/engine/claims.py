@@ -157,6 +157,7 @@ class Claim:
         self._open: dict[tuple, list] = {}
         self._rooms: dict[str, int] = {}
         self._taken = 0
+        self._held = 0
         self._leaving: list[tuple[Lane, int]] = []
         self._entering: list[tuple[tuple, int, object]] = []
         self._charged: list = []
@@ -170,7 +171,8 @@ class Claim:
         for key, job, source, position in heapq.merge(
             *lanes, self._arriving(), key=lambda entry: entry[0]
         ):
-            if self._taken >= self.limit or len(self._entering) >= MOVED_AT_ONCE:
+            moved = len(self._entering) + self._held
+            if self._taken >= self.limit or moved >= MOVED_AT_ONCE:
                 self.more = True
                 break
             if isinstance(source, Lane):
@@ -270,6 +272,7 @@ class Claim:
         if job.is_held(self.now_us):
             due = clock.order_key(job._begin_after)
             self.queue.schedule.add(due, job)
+            self._held += 1
             return
         names = lane_names(self.queue, job)
         if not self._admit(names, job, key):

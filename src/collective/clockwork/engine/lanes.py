@@ -18,6 +18,8 @@ from .trees import SmallTree
 
 #: Keys below this are in front of everything that came by itself.
 FRONT = 1 << 40
+#: Crowded keys that a lane in memory remembers the end of.
+REMEMBERED = 1000
 
 
 class Lane(Base):
@@ -35,8 +37,19 @@ class Lane(Base):
     def add(self, key: int, job) -> None:
         """Put a job in at ``key``, or right behind what is there."""
         jobs = self.jobs
+        wanted = key
+        # Many jobs may be due at one moment: to look through all of them for
+        # each would take the square of their number.
+        behind = getattr(self, "_v_behind", None)
+        if behind is None or len(behind) > REMEMBERED:
+            behind = self._v_behind = {}
+        hint = behind.get(wanted, wanted)
+        if hint - 1 in jobs:
+            key = max(key, hint)
         while not jobs.insert(key, job):
             key += 1
+        if key != wanted:
+            behind[wanted] = key + 1
         self.length += 1
 
     def add_front(self, job) -> None:
