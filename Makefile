@@ -43,6 +43,10 @@ test: $(INSTALLED) ## Run all tests
 bench: $(INSTALLED) ## Measure jobs per second and latency, over ZEO
 	@$(BIN)/python benchmarks/bench.py
 
+.PHONY: bench-design
+bench-design: $(INSTALLED) ## Measure claims with many producers and quotas
+	@$(BIN)/python benchmarks/design.py
+
 $(VENV)/.peers: $(INSTALLED)
 	@$(BIN)/pip install --quiet --disable-pip-version-check \
 		--constraint constraints.txt --editable '.[peers]'
@@ -56,6 +60,14 @@ bench-peers: $(VENV)/.peers ## Measure the same work through Celery and Huey
 chaos: $(INSTALLED) ## Queue thousands of jobs and break what can be broken (SEED=n)
 	@$(BIN)/python -m chaos.run $(SEED)
 	@$(BIN)/python -m chaos.recovery
+
+ENGINE_TESTS := src/collective/clockwork/tests/engine
+
+.PHONY: model
+model: $(INSTALLED) ## Try random courses of events, and faults in all commits (EXAMPLES=n)
+	@CLOCKWORK_MODEL_EXAMPLES=$(or $(EXAMPLES),1000) CLOCKWORK_ALL_FAULTS=1 \
+		$(BIN)/python -m pytest --timeout=0 $(ENGINE_TESTS)/test_model.py \
+		$(ENGINE_TESTS)/test_commit_faults.py $(ENGINE_TESTS)/test_two_databases.py $(ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED) ## Check style, markup and the rules of the architecture

@@ -146,6 +146,10 @@ class Run:
                 f"{jobs} puts while a worker runs them", measures.end_to_end, jobs
             ),
         )
+        self.note(
+            "endtoend_limit_ratio",
+            self.measure("bare commits by two processes", measures.two_processes, jobs),
+        )
         found = self.measure(
             "4 producers while 2 workers run the jobs",
             measures.conflicts,

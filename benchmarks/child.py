@@ -52,8 +52,11 @@ def worker(db, threads: int, uuid: str | None = None) -> None:
     say(**{f"{who}_conflicts": n for who, n in conflicts.items()})
 
 
-def bare(db, threads: int, commits: int) -> None:
-    """Commits of small changes by threads, each to an object of its own."""
+def bare(db, threads: int, commits: int, first: int = 0) -> None:
+    """Commits of small changes by threads, each to an object of its own.
+
+    The objects are those from the number ``first`` on.
+    """
 
     def commit_all(position: int, barrier) -> None:
         tm = transaction.TransactionManager()
@@ -72,7 +75,7 @@ def bare(db, threads: int, commits: int) -> None:
     barrier = threading.Barrier(threads + 1)
     running = [
         threading.Thread(target=commit_all, args=(position, barrier), daemon=True)
-        for position in range(threads)
+        for position in range(first, first + threads)
     ]
     for thread in running:
         thread.start()

@@ -67,6 +67,27 @@ def bare_commits(commits: int, kind=Server) -> float:
             return child.figures()["per_second"]
 
 
+def two_processes(commits: int) -> float:
+    """Pairs of small commits per second, one of each pair by another process.
+
+    One process has one thread and the other three, as a producer and a worker: what
+    end to end could be at most if queueing and running a job were one such commit each.
+    """
+    with database() as (server, _db), ExitStack() as stack:
+        children = [
+            stack.enter_context(Child("bare", server.address, **options))
+            for options in (
+                {"threads": 1, "commits": commits},
+                {"threads": 3, "commits": commits // 3, "first": 1},
+            )
+        ]
+        for child in children:
+            child.ready()
+        for child in children:
+            child.go()
+        return min(child.figures()["per_second"] for child in children)
+
+
 def drain(jobs: int, write: bool, processes: int, threads: int, kind=Server) -> dict:
     """Jobs per second from the first start to the last end, all queued before."""
     with database(jobs if write else 0, kind) as (server, db):

@@ -9,13 +9,13 @@ from __future__ import annotations
 from chaos import plan
 from chaos.ledger import LEDGER
 from chaos.ledger import put
-from ZEO.ClientStorage import ClientStorage
+from chaos.opening import insist
+from chaos.opening import open_database
 from ZODB.POSException import ConflictError
 
 import sys
 import time
 import transaction
-import ZODB
 
 
 SIZES = {"long": plan.LONG, "short": plan.SHORT}
@@ -25,13 +25,10 @@ def main(port: str, seed: str, size: str, number: str, seconds: str) -> None:
     """Queue what is not queued."""
     planned = plan.rows(int(seed), SIZES[size], int(number))
     pace = float(seconds) / len(planned)
-    storage = ClientStorage(
-        ("127.0.0.1", int(port)), storage="main", wait=True, wait_timeout=30
-    )
-    db = ZODB.DB(storage, database_name="main")
-    connection = db.open()
-    root = connection.root()
-    position = len(root[LEDGER][int(number)])
+    db = open_database(int(port), 30)
+    connection = insist(db.open)
+    root = insist(connection.root)
+    position = insist(lambda: len(root[LEDGER][int(number)]))
     while position < len(planned):
         begun = time.monotonic()
         try:

@@ -33,6 +33,8 @@ import transaction
 PATIENCE = 200
 #: Seconds that a commit is waited for.
 WATCHED = 10
+#: What lets ZEO give the commit lock back.
+IMPORT = "%import collective.clockwork.engine.zeoserver"
 
 
 def recovery_of_killed(stack: Stack) -> float:
@@ -84,11 +86,12 @@ def all_done(jobs: list) -> bool:
     return all(job._status == 3 for job in jobs)
 
 
-def stop_by_frozen(stack: Stack) -> tuple[bool, bool]:
-    """Whether others can commit beside a worker that holds the commit lock.
+def stop_by_frozen(stack: Stack) -> tuple[float | None, bool]:
+    """How long others wait beside a worker that holds the commit lock.
 
-    It is frozen between vote and finish. The first answer is from when it has
-    been frozen for ``WATCHED`` seconds, the second from when it has been killed.
+    It is frozen between vote and finish. The first answer is in seconds, None if
+    they wait for more than ``WATCHED`` of them; the second is whether they can
+    commit when the worker has then been killed.
     """
     queue = stack.root[KEY][""]
     start(stack, 4)
@@ -109,11 +112,24 @@ def stop_by_frozen(stack: Stack) -> tuple[bool, bool]:
             manager.commit()
             committed.set()
 
+    begun = time.monotonic()
     threading.Thread(target=commit, daemon=True).start()
     beside = committed.wait(WATCHED)
+    seconds = time.monotonic() - begun
     (path,) = taken.iterdir()
     os.kill(int(path.name.rpartition(".")[2]), signal.SIGKILL)
-    return beside, committed.wait(WATCHED)
+    return seconds if beside else None, committed.wait(WATCHED)
+
+
+def configure(stack: Stack, line: str) -> None:
+    """Start the server again with one line more in its zeo.conf."""
+    stack.server.process.stop()
+    storage = stack.db.storage
+    wait_until(lambda: not storage.is_connected(), "the server's end", PATIENCE)
+    with open(stack.server.configuration, "a") as stream:
+        stream.write(f"{line}\n")
+    stack.server.start()
+    wait_until(storage.is_connected, "the server", PATIENCE)
 
 
 def main() -> None:
@@ -121,23 +137,26 @@ def main() -> None:
     with running() as stack:
         seconds = recovery_of_killed(stack)
         print(f"jobs of a killed worker were done elsewhere after {seconds:.1f} s")
-    print("a worker is frozen between vote and finish; can others commit?")
-    for timeout in (None, 4):
-        with running(timeout) as stack:
-            beside, after = stop_by_frozen(stack)
-        print(
-            f"transaction-timeout {timeout}: within {WATCHED} s of that: "
-            f"{'yes' if beside else 'no'}; when it was killed then: "
-            f"{'yes' if after else 'no'}"
+    print("a worker is frozen between vote and finish; can others commit?", flush=True)
+    for timeout, line in ((None, ""), (4, ""), (4, IMPORT)):
+        with running(timeout, line) as stack:
+            seconds, after = stop_by_frozen(stack)
+        said = (
+            f"not within {WATCHED} s" if seconds is None else f"after {seconds:.1f} s"
         )
+        if seconds is None:
+            said += f"; when it was killed then: {'yes' if after else 'no'}"
+        print(f"transaction-timeout {timeout} {line or 'alone'}: {said}", flush=True)
 
 
 @contextlib.contextmanager
-def running(timeout: int | None = None) -> Iterator[Stack]:
-    """A stack, which is gone afterwards."""
+def running(timeout: int | None = None, line: str = "") -> Iterator[Stack]:
+    """A stack, which is gone afterwards; ``line`` is added to its zeo.conf."""
     directory = Path(tempfile.mkdtemp(prefix="clockwork-chaos-"))
     stack = Stack(directory, timeout)
     try:
+        if line:
+            configure(stack, line)
         yield stack
     finally:
         stack.close()

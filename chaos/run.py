@@ -1,7 +1,8 @@
 """``make chaos``: thousands of jobs, hundreds of faults, and what came of it.
 
-``python -m chaos.run [--short] [SEED]``. What is queued and what goes wrong
-follows from the seed; when exactly, also from the machine.
+``python -m chaos.run [--short] [--limit SECONDS] [SEED]``. What is queued and what
+goes wrong follows from the seed; when exactly, also from the machine. None of its
+processes outlives it, however it ends.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import argparse
+import faulthandler
 import random
 import shutil
 import signal
@@ -44,30 +46,43 @@ class Run:
         self.chance = random.Random(f"{seed} starts")
         self.injected: Counter = Counter()
         self.found: list[str] = []
+        self.jobs = 0
+        #: How many jobs ended how.
+        self.outcomes: Counter = Counter()
+        #: Name of a part of the run to how many seconds it took.
+        self.took: dict[str, float] = {}
         #: Pairs of moment and what to do then.
         self.later: list[tuple] = []
         self.seen: set[str] = set()
 
     def go(self) -> list[str]:
         """Do it all; returns what was violated."""
-        self.begun = time.monotonic()
         self.stack = Stack(self.directory)
         try:
-            self.stack.prepare(self.size.producers)
-            seconds = sum(fault.pause for fault in self.faults)
-            self.workers = [self.stack.worker(n) for n in range(self.size.workers)]
-            self.producers = [
-                self.stack.producer(n, self.seed, self.size_name, seconds * 0.9)
-                for n in range(self.size.producers)
-            ]
-            self._inject()
-            self._calm()
-            self._drain()
-            self._judge()
+            self._do("start", self._start)
+            self._do("faults", self._inject)
+            self._do("calm", self._calm)
+            self._do("drain", self._drain)
+            self._do("verdict", self._judge)
         finally:
             self.stack.close()
-        self.took = time.monotonic() - self.begun
         return self.found
+
+    def _do(self, name: str, part) -> None:
+        begun = time.monotonic()
+        try:
+            part()
+        finally:
+            self.took[name] = time.monotonic() - begun
+
+    def _start(self) -> None:
+        self.stack.prepare(self.size.producers)
+        seconds = sum(fault.pause for fault in self.faults)
+        self.workers = [self.stack.worker(n) for n in range(self.size.workers)]
+        self.producers = [
+            self.stack.producer(n, self.seed, self.size_name, seconds * 0.9)
+            for n in range(self.size.producers)
+        ]
 
     # Faults
 
@@ -236,7 +251,9 @@ class Run:
         lines.append(f"{'jobs':<55}{self.jobs:>9}")
         lines += [f"  {name:<53}{n:>9}" for name, n in self.outcomes.most_common()]
         lines.append("")
-        lines.append(f"{len(self.found)} violations in {self.took:.0f} s")
+        parts = ", ".join(f"{name} {n:.0f}" for name, n in self.took.items())
+        seconds = sum(self.took.values())
+        lines.append(f"{len(self.found)} violations in {seconds:.0f} s ({parts})")
         return "\n".join(lines)
 
 
@@ -244,8 +261,12 @@ def main() -> int:
     """Run it; exit code 1 if anything was violated."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="half a minute only")
+    parser.add_argument("--limit", type=int, help="end after so many seconds")
     parser.add_argument("seed", nargs="?", type=int)
     options = parser.parse_args()
+    if options.limit is not None:
+        # Says where each thread is, and ends this process and thereby all others.
+        faulthandler.dump_traceback_later(options.limit, exit=True)
     seed = random.randrange(1_000_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
     directory = Path(tempfile.mkdtemp(prefix="clockwork-chaos-"))
@@ -254,6 +275,7 @@ def main() -> int:
         found = run.go()
     except Exception:
         traceback.print_exc()
+        print(run.table())
         print(f"seed {seed}: the run broke off; its files are in {directory}")
         return 2
     print(run.table())

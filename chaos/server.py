@@ -11,6 +11,12 @@ import resource
 import threading
 
 
+#: Bytes that fit in any case: at its end a commit that may have been written since
+#: the size was asked for changes a byte near its beginning, which a full disk
+#: would let it do. A FileStorage that cannot closes itself for good.
+MARGIN = 64
+
+
 class Server(zeoprocess.Server):
     """A ZEO server that can be killed, and whose disk can be full.
 
@@ -34,7 +40,7 @@ class Server(zeoprocess.Server):
         """
         soft = resource.RLIM_INFINITY
         if room is not None:
-            soft = self.data.stat().st_size + room
+            soft = self.data.stat().st_size + MARGIN + room
         pid = self.process.process.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))

@@ -13,8 +13,12 @@ from xml.sax.saxutils import quoteattr
 
 
 ZEO_CONF = """\
+# A client that freezes while it holds the commit lock must not stop the others.
+%import collective.clockwork.engine.zeoserver
+
 <zeo>
     address {host}:{zeo_port}
+    transaction-timeout 30
 </zeo>
 
 <filestorage 1>

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collective.clockwork.engine.retry import CONFLICT_ROW
 from collective.clockwork.engine.retry import DISCONNECT_ROW
+from collective.clockwork.engine.retry import FULL_ROW
 from collective.clockwork.engine.retry import RetryCommonFourTimes
 from ZODB.POSException import ConflictError
 
@@ -24,5 +25,5 @@ class ServiceRetry(RetryCommonFourTimes):
     adapter for ``service.SiteJob``, and can be overridden there.
     """
 
-    internal_exceptions = (DISCONNECT_ROW, PATIENT_ROW, CONFLICT_ROW)
+    internal_exceptions = (DISCONNECT_ROW, FULL_ROW, PATIENT_ROW, CONFLICT_ROW)
     transaction_exceptions = internal_exceptions

@@ -10,11 +10,11 @@ from zope.event import notify
 
 
 #: How often a worker that holds jobs says that it lives, unless it claims more
-#: meanwhile; an idle one does so a fifth as often.
-PING_INTERVAL = timedelta(seconds=20)
+#: meanwhile; an idle one does so an eighth as often.
+PING_INTERVAL = timedelta(seconds=15)
 #: After how long a silence the others take over its jobs. plone.app.async waited
 #: 300 seconds; a worker wrongly taken for dead can do no harm here.
-PING_DEATH_INTERVAL = timedelta(seconds=40)
+PING_DEATH_INTERVAL = timedelta(seconds=45)
 
 
 def configureDispatcher(event: Any) -> None:

@@ -7,11 +7,11 @@ from . import live
 from .base import Base
 from .base import same
 from .claims import Claim
-from .claims import drop
 from .completed import Completed
 from .interfaces import IAgent
 from .interfaces import IDispatcherActivated
 from .interfaces import IFilterAgent
+from .places import drop
 from .trees import SmallTree
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ class Agent(Base):
         self.claims = Claims()
         #: What is running; see Activity.
         self.activity = Activity()
-        #: oid to Live, for running jobs that were annotated; see ``live``.
+        #: oid to Live, for running jobs that were annotated; see ``live.Live``.
         self.live = SmallTree()
         self.completed = Completed()
         self.completed.parent = self
@@ -132,7 +132,10 @@ class Agent(Base):
             job.parent = self.queue
             self.hold([(job, job.attempt, 1)])
             return job
-        for run in Claim(self.queue, self.accepts, 1, clock.now_us()).take():
+        claim = Claim(self.queue, self.accepts, 1, clock.now_us())
+        runs = claim.take()
+        self.completed.extend(claim.finished)
+        for run in runs:
             self.hold(run)
             return run[0][0]
         return None

@@ -15,11 +15,14 @@ from __future__ import annotations
 
 from . import callables
 from . import clock
-from .commit import ClientDisconnected
+from . import objectids
+from .commit import explained
 from .commit import EXPLOSIVE_ERRORS
 from .commit import log
 from .commit import never_fail
 from .commit import pause
+from .commit import SYSTEM_ERRORS
+from .commit import TakenId
 from .commit import tracelog
 from .commit import wait_for_system_recovery
 from .deferred import expect
@@ -32,6 +35,7 @@ from .interfaces import IJob
 from .interfaces import ReassignedError
 from .interfaces import UnresolvableError
 from .retry import ask
+from .retry import make_policy
 from .threadlocal import local
 from datetime import datetime
 from datetime import timedelta
@@ -87,6 +91,8 @@ class Run:
         self.claimed_attempt = claimed_attempt
         self.agent = agent
         self.tm = manager(job)
+        #: The connection that holds the job; None for one that is not stored.
+        self.jar = job._p_jar
         self.started = clock.now_us()
         #: The policy's memory during this run.
         self.data: dict = {"first_active": clock.now()}
@@ -122,7 +128,7 @@ class Run:
             raise
         except Exception as error:
             # Whatever a job raises is its result, or a reason to try again.
-            return self._went_wrong(Failure(error))
+            return self._went_wrong(Failure(explained(error, committing=False)))
         else:
             return self._finish(result)
         finally:
@@ -166,7 +172,8 @@ class Run:
         except Exception as error:
             # Anything may be raised by a commit: conflicts, vetoes of other
             # data managers, values that cannot be pickled.
-            return self._went_wrong(Failure(error), at_commit=True, original=result)
+            failure = Failure(explained(error, committing=True))
+            return self._went_wrong(failure, at_commit=True, original=result)
         if outcome == DEFERRED:
             expect(self.job, result)
         else:
@@ -201,6 +208,8 @@ class Run:
         self, failure: Failure, at_commit: bool = False, original=None
     ) -> str | None:
         self.tm.abort()
+        if failure.check(TakenId) and self.jar is not None:
+            objectids.start_over(self.jar)
         self.tm.begin()
         if self._look(self._landed):
             return self._landed_as(original)
@@ -228,7 +237,7 @@ class Run:
 
     def _keep_apart(self, failure: Failure) -> None:
         """Keep jobs that conflict with each other from meeting again at once."""
-        if failure.check(TransactionError) and not failure.check(ClientDisconnected):
+        if failure.check(TransactionError) and not failure.check(*SYSTEM_ERRORS):
             self.conflicts += 1
             pause(random.uniform(0, CONFLICT_PAUSE * 2 ** min(self.conflicts, 8)))
 
@@ -245,6 +254,7 @@ class Run:
 
         Raises ReassignedError if the job is not this run's any more.
         """
+        self._assert_stored()
         job = self.job
         settled = job._status >= 2 or job.is_waiting or job._deferred
         if settled and job._active_start == self.started:
@@ -258,7 +268,19 @@ class Run:
             return DEFERRED
         return WAITING if self.job.is_waiting else DONE
 
+    def _assert_stored(self) -> None:
+        """Raise ReassignedError if the connection has let go of the job.
+
+        It does so if a commit failed on an id that is the job's. What is done
+        to the object from then on is stored nowhere; its record waits for
+        somebody who reads it again.
+        """
+        if self.jar is not None and self.job._p_jar is None:
+            log.error("a job was lost from memory: its work here is thrown away")
+            raise ReassignedError("a new object was given the id of the job")
+
     def _assert_owned(self) -> None:
+        self._assert_stored()
         job = self.job
         if self.claimed_attempt is None:
             mine = job._status in (0, 1)
@@ -274,11 +296,17 @@ class Run:
             raise ReassignedError(repr(job))
 
     def _ask(self, failure: Failure, at_commit: bool):
-        policy = self.policy
-        if policy is None:
-            policy = self.policy = self.job.getRetryPolicy()
+        if self.policy is None:
+            what = f"getting the retry policy of {self.job!r}"
+            self.policy = never_fail(self._find_policy, what, self.tm)
+            self.tm.begin()
         question = "commitError" if at_commit else "jobError"
-        return ask(policy, question, failure, self.data)
+        return ask(self.policy, question, failure, self.data)
+
+    def _find_policy(self):
+        # Kept by the commit that ends the attempt, and not by one more.
+        made = self.job._retry_policy
+        return make_policy(self.job) if made is None else made
 
     def _settle_failure(self, failure: Failure) -> None:
         self._begin()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from BTrees.OOBTree import OOBTree
+from collections.abc import Iterator
+from collections.abc import Mapping
 from persistent import Persistent
 
 
@@ -22,6 +25,36 @@ class Base(Persistent):
     @__parent__.setter
     def __parent__(self, value):
         self.parent = value
+
+
+class TreeMapping(Base, Mapping):
+    """A mapping whose items are in a tree; it is equal to itself alone.
+
+    What is put in and taken out, and by whom, is for the class that uses it: this
+    one only reads.
+    """
+
+    def __init__(self):
+        #: Key to item; changed by the methods of the class that uses this.
+        self._data = OOBTree()
+
+    def __getitem__(self, key):
+        return self._data[key]
+
+    def __iter__(self) -> Iterator:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __eq__(self, other):
+        return self is other
+
+    def __hash__(self):
+        return id(self)
 
 
 def same(one, other) -> bool:

@@ -5,27 +5,36 @@ claimers alone, in records without conflict resolution: of two claimers that
 take the same job one fails and looks again.
 
 The work of a claim is proportional to what it claims and moves, never to what
-waits.
+waits; of jobs that a filter refuses it looks at a limited number.
 """
 
 from __future__ import annotations
 
 from . import clock
+from . import deadlines
 from . import live
 from .attempt import DONE
 from .base import identity
 from .base import same
-from .commit import log
 from .lanes import Lane
-from .run import brief
+from .places import drop
+from .places import enter
+from .places import lane_names
+from .places import leave
+from .places import LENT
+from .places import park
+from .places import place
+from .places import readable
+from .places import wait
+from .places import waiting_key
+from .rounds import REFUSED_AT_ONCE
+from .rounds import Rounds
 from .run import decide_interrupt
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Iterator
 from itertools import islice
-from transaction.interfaces import TransactionError
-from ZODB.broken import Broken
 from ZODB.POSException import POSKeyError
-from ZODB.utils import u64
 
 import heapq
 
@@ -38,98 +47,15 @@ PREFETCHED = 32
 #: A job that was claimed but not begun goes back.
 UNSTARTED = "unstarted"
 
-#: Stands before a quota's name in the lane of jobs that are lent a place in it.
-LENT = "\0"
-
-#: Microseconds until a job whose record cannot be read is looked at again.
-UNREADABLE_FOR = 1_800_000_000
-
 _BEHIND_ALL = (1 << 63) - 1
-
-
-def lane_names(queue, job) -> tuple:
-    """Names of the quotas that a job must wait for, in a fixed order.
-
-    A place that a job holds while it waits for this one is lent to this one;
-    in zc.async an outer and an inner job of one quota waited for each other.
-    """
-    quotas = queue.quotas
-    return tuple(
-        sorted(
-            LENT + name if _held_by_outer(quotas[name], job) else name
-            for name in job.quota_names
-            if name in quotas
-        )
-    )
-
-
-def _held_by_outer(quota, job) -> bool:
-    outer = job._outer
-    while outer is not None:
-        if outer.is_waiting and any(same(outer, held) for held in quota.running):
-            return True
-        outer = outer._outer
-    return False
-
-
-def lane_of(queue, names: tuple) -> Lane:
-    """The lane for these quotas, made if need be."""
-    lane = queue.lanes.get(names)
-    if lane is None:
-        lane = queue.lanes[names] = Lane(names)
-        lane.parent = queue
-    return lane
-
-
-def place(queue, job, key: int | None, now_us: int) -> None:
-    """Let a job wait: for its time, else at ``key``, or in front when it is None."""
-    if job._parent is not queue:
-        # A function that commits in the middle stores the agent there.
-        job.parent = queue
-    if job.is_held(now_us):
-        queue.schedule.add(clock.order_key(job._begin_after), job)
-        return
-    lane = lane_of(queue, lane_names(queue, job))
-    if key is None:
-        lane.add_front(job)
-    else:
-        lane.add(key, job)
-
-
-def readable(job) -> bool:
-    """Whether the job's record can be loaded, here and now."""
-    try:
-        job._p_activate()
-    except TransactionError:
-        raise
-    except Exception:
-        # Loading runs code of the application's classes, which may be gone or
-        # may have changed since. One such job must not hold up the others.
-        log.critical("job %s cannot be read: it waits", brief(job), exc_info=True)
-        return False
-    if isinstance(job, Broken):
-        log.critical("the class of job %s cannot be imported: it waits", brief(job))
-        return False
-    return True
-
-
-def park(queue, job, now_us: int) -> None:
-    """Let a job that cannot be read wait for a while."""
-    queue.schedule.add(clock.order_key(now_us + UNREADABLE_FOR), job)
-
-
-def drop(queue, jobs: list) -> None:
-    """Take away the quota places of these jobs."""
-    for quota in queue.quotas.values():
-        if quota.running:
-            quota.discard(jobs)
 
 
 class Claim:
     """One look at a queue for at most ``limit`` jobs, in the caller's transaction.
 
     ``run_length`` is how many jobs of a quota of size 1 may be taken
-    together, to be run one after the other by one thread.
+    together, to be run one after the other by one thread. With ``rounds`` it does
+    not look at all that ``accepts`` refuses, but goes on where the last one ended.
     """
 
     def __init__(
@@ -139,12 +65,14 @@ class Claim:
         limit: int,
         now_us: int,
         run_length: int = 1,
+        rounds: Rounds | None = None,
     ):
         self.queue = queue
         self.accepts = accepts
         self.limit = limit
         self.now_us = now_us
         self.run_length = run_length
+        self.rounds = rounds
         #: Order key of what is not committed yet.
         self._present = clock.order_key(now_us)
         #: Whether anything was written.
@@ -158,13 +86,19 @@ class Claim:
         self._rooms: dict[str, int] = {}
         self._taken = 0
         self._held = 0
-        self._leaving: list[tuple[Lane, int]] = []
+        self._refused = 0
+        #: Lanes that something was taken from.
+        self._taken_from: set[tuple] = set()
+        #: Quotas of lanes in which it broke off among refused jobs.
+        self._broken_off: set[str] = set()
+        self._leaving: list[tuple[Lane, int, object]] = []
         self._entering: list[tuple[tuple, int, object]] = []
         self._charged: list = []
 
     def take(self) -> list[list]:
         """Runs of entries (job, attempt, key); nearly always one entry each."""
         self._fall_due()
+        self._expire()
         lanes = [
             self._waiting_in(lane) for lane in self.queue.lanes.values() if lane.length
         ]
@@ -191,35 +125,79 @@ class Claim:
             schedule.remove(key)
             self.changed = True
             if readable(job):
-                lane_of(self.queue, lane_names(self.queue, job)).add(key, job)
+                enter(self.queue, lane_names(self.queue, job), key, job)
             else:
                 park(self.queue, job, self.now_us)
 
+    def _expire(self) -> None:
+        """Take jobs that are to be failed, which needs no place in a quota."""
+        queue = self.queue
+        for entry, (names, key, job) in deadlines.passed(
+            queue, self.now_us, MOVED_AT_ONCE
+        ):
+            if self._taken >= self.limit:
+                self.more = True
+                return
+            del queue.deadlines[entry]
+            self.changed = True
+            lane = queue.lanes.get(names)
+            if lane is None or not same(lane.jobs.get(key), job):
+                # It has left, or its begin_by was another when it did.
+                continue
+            if not readable(job):
+                lane.remove(key)
+                park(queue, job, self.now_us)
+            elif job.is_expired(self.now_us):
+                leave(queue, lane, key, job)
+                self._admit(names, job, key)
+            else:
+                deadlines.note(queue, job, names, key)
+
     def _consider(self, lane: Lane, key: int, job) -> None:
         if not readable(job):
-            self._leaving.append((lane, key))
+            self._leaving.append((lane, key, None))
             park(self.queue, job, self.now_us)
             return
         # Other ones than the lane's if its quotas were changed or removed, or its
         # outer job waits no more.
         names = lane_names(self.queue, job)
+        before = self._refused
         admitted = self._admit(names, job, key)
         if admitted or names != lane.names:
-            self._leaving.append((lane, key))
+            self._leaving.append((lane, key, job))
         if not admitted and names != lane.names:
             self._entering.append((names, key, job))
+        if admitted:
+            self._taken_from.add(lane.names)
+        elif self.rounds is not None and self._refused > before:
+            # Behind one that was taken, and may come back, nothing is left out.
+            if lane.names not in self._taken_from:
+                self.rounds.refused(lane, key)
 
     def _waiting_in(self, lane: Lane) -> Iterator[tuple]:
-        for key, job in lane.jobs.items():
+        rounds = self.rounds
+        start = None if rounds is None else rounds.start(lane)
+        for key, job in lane.jobs.items(start):
             if self._blocked(lane.names):
                 return
+            if rounds is not None and self._refused >= REFUSED_AT_ONCE:
+                self._broken_off.update(lane.names)
+                self.more = True
+                return
             yield key, job, lane, None
+        if rounds is not None:
+            rounds.end(lane)
 
     def _arriving(self) -> Iterator[tuple]:
-        streams = []
-        for intake in self.queue.intakes.values():
-            if len(intake):
-                streams.append(self._unread(intake))
+        intakes = list(self.queue.intakes.values())
+        # A worker that has just begun knows none of them, and there may be hundreds.
+        self._ask_for(intakes)
+        self._ask_for(intake.items for intake in intakes)
+        filled = [intake for intake in intakes if intake.items]
+        self._ask_for(intake.cursor for intake in filled)
+        waiting = [intake for intake in filled if len(intake)]
+        self._ask_for(job for one in waiting for _, job in islice(one.unread(), 1))
+        streams = [self._unread(intake) for intake in waiting]
         return heapq.merge(*streams, key=lambda entry: entry[0])
 
     def _unread(self, intake) -> Iterator[tuple]:
@@ -249,19 +227,26 @@ class Claim:
         return False
 
     def _prefetched(self, intake) -> Iterator[tuple]:
-        jar = self.queue._p_jar
         ahead: list = []
         for entry in intake.unread():
             ahead.append(entry)
             if len(ahead) >= min(PREFETCHED, self.limit + 1):
-                yield from self._fetch(ahead, jar)
+                self._ask_for(job for _key, job in ahead)
+                yield from ahead
                 ahead = []
-        yield from self._fetch(ahead, jar)
+        self._ask_for(job for _key, job in ahead)
+        yield from ahead
 
-    def _fetch(self, ahead: list, jar) -> list:
-        if jar is not None and len(ahead) > 1:
-            jar.prefetch([job._p_oid for _key, job in ahead if job._p_jar is jar])
-        return ahead
+    def _ask_for(self, objects: Iterable) -> None:
+        """Load those of them that are not in memory in one round trip."""
+        jar = self.queue._p_jar
+        missing = [
+            one._p_oid
+            for one in objects
+            if one._p_changed is None and one._p_jar is jar
+        ]
+        if len(missing) > 1:
+            jar.prefetch(missing)
 
     def _arrive(self, key: int, job, intake, position: int) -> None:
         intake.read_to(position)
@@ -279,6 +264,9 @@ class Claim:
             self._entering.append((names, key, job))
 
     def _blocked(self, names: tuple) -> bool:
+        if self._broken_off and not self._broken_off.isdisjoint(names):
+            # Those that come later must not overtake the ones not looked at.
+            return True
         run = self._open.get(names)
         if run is not None:
             return len(run) >= self.run_length
@@ -306,7 +294,10 @@ class Claim:
             return True
         expired = job.is_expired(self.now_us)
         if not expired:
-            if self._blocked(names) or not self.accepts(job):
+            if self._blocked(names):
+                return False
+            if not self.accepts(job):
+                self._refused += 1
                 return False
         self._taken += 1
         entry = (job, job.attempt, key)
@@ -334,10 +325,13 @@ class Claim:
         return quota is not None and quota.size == 1
 
     def _write(self) -> None:
-        for lane, key in self._leaving:
-            lane.remove(key)
+        for lane, key, job in self._leaving:
+            if job is None:
+                lane.remove(key)
+            else:
+                leave(self.queue, lane, key, job)
         for names, key, job in self._entering:
-            lane_of(self.queue, names).add(key, job)
+            enter(self.queue, names, key, job)
         running: dict[str, list] = {}
         for job in self._charged:
             for name in job.quota_names:
@@ -385,29 +379,14 @@ def sweep(queue, agent, reports: dict, outer_jobs: list, now_us: int) -> None:
         agent.claims.entries = tuple(kept)
     for job in outer_jobs:
         # One that is claimed still is swept by its own agent.
-        number = u64(job._p_oid)
-        if number in queue.waiting and job._status == 3:
+        number = waiting_key(queue, job)
+        if number is not None and job._status == 3:
             del queue.waiting[number]
             finished.append(job)
     if leaving or finished:
         drop(queue, [*leaving, *finished])
     if finished:
         agent.completed.extend(finished)
-
-
-def wait(queue, job) -> None:
-    """Keep a job that waits for an inner one; it keeps its quota places.
-
-    If the inner one sits in a lane for the same quotas, it is moved to one
-    where it does not wait for its own outer job.
-    """
-    queue.waiting[u64(job._p_oid)] = job
-    if job._p_jar is not None:
-        # Another worker may be finishing it at this moment: then look again.
-        job._p_jar.readCurrent(job)
-    inner = job._result
-    if set(job.quota_names) & set(inner.quota_names) and inner._status == 0:
-        queue.replace(inner)
 
 
 def take_back(queue, agent, now_us: int) -> int:

@@ -11,6 +11,7 @@ from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
 from persistent.timestamp import TimeStamp
+from ZODB.utils import p64
 from ZODB.utils import u64
 
 import time
@@ -65,7 +66,12 @@ def from_us(microseconds: int | None) -> datetime | None:
 
 def now_us() -> int:
     """The present moment in microseconds since 1970."""
-    return to_us(now())
+    return time.time_ns() // 1000 if _frozen is None else to_us(_frozen)
+
+
+def us_of_key(key: int) -> int:
+    """Microseconds of the moment that ``order_key`` made this number of."""
+    return round(TimeStamp(p64(key)).timeTime() * 1_000_000)
 
 
 def order_key(microseconds: int) -> int:

@@ -12,6 +12,7 @@ from .base import Base
 from .base import same
 from .interfaces import ICompletedCollection
 from .trees import SmallTree
+from BTrees.Length import Length
 from collections.abc import Iterator
 from datetime import datetime
 from datetime import timedelta
@@ -28,6 +29,10 @@ DROPPED_AT_ONCE = 8
 class Chunk(Persistent):
     """Pairs of key and job, oldest first."""
 
+    #: How many jobs the collection had ever taken in when this was written last;
+    #: None in a chunk that is older than this count.
+    total: int | None = None
+
     def __init__(self):
         self.entries: tuple = ()
 
@@ -38,10 +43,14 @@ class Completed(Base):
 
     #: How long a job stays, as microseconds.
     _period = timedelta(days=7) // clock.MICROSECOND
+    #: How many jobs have left, a record that never conflicts, because workers drop
+    #: old chunks of others too; None before the first in an old collection.
+    _left: Length | None = None
 
     def __init__(self):
         #: First key of a chunk to the chunk.
         self.chunks = SmallTree()
+        self._left = Length()
 
     @property
     def period(self) -> timedelta:
@@ -63,12 +72,28 @@ class Completed(Base):
         now = clock.now_us()
         chunks = self.chunks
         chunk = chunks[chunks.maxKey()] if chunks else None
+        total = self._count_ever(chunk)
         for job in jobs:
             key = self._next_key(chunk, now)
             if chunk is None or len(chunk.entries) >= CHUNK:
                 chunk = chunks[key] = Chunk()
             chunk.entries = (*chunk.entries, (key, job))
+            # In the one record that is written anyway.
+            total += 1
+            chunk.total = total
         self.forget(now - self._period)
+
+    def _count_ever(self, newest: Chunk | None) -> int:
+        """How many jobs it has taken in, of which some have left."""
+        if newest is not None and newest.total is not None:
+            return newest.total
+        gone = 0 if self._left is None else self._left()
+        return gone + sum(len(chunk.entries) for chunk in self.chunks.values())
+
+    def _count_left(self, number: int) -> None:
+        if self._left is None:
+            self._left = Length()
+        self._left.change(number)
 
     def _next_key(self, chunk, now: int) -> int:
         if chunk is None or not chunk.entries:
@@ -84,8 +109,10 @@ class Completed(Base):
                 self._drop(key)
 
     def _drop(self, first: int) -> None:
+        chunk = self.chunks[first]
+        self._count_left(len(chunk.entries))
         # Emptied too, so that whoever appends to it at this moment conflicts.
-        self.chunks[first].entries = ()
+        chunk.entries = ()
         del self.chunks[first]
 
     def remove(self, job) -> bool:
@@ -95,9 +122,12 @@ class Completed(Base):
             if len(left) == len(chunk.entries):
                 continue
             if left:
+                self._count_left(1)
                 chunk.entries = left
             else:
                 self._drop(first)
+                if self.chunks and first > self.chunks.maxKey():
+                    self.chunks[self.chunks.maxKey()].total = chunk.total
             return True
         return False
 
@@ -142,7 +172,10 @@ class Completed(Base):
         return found
 
     def __len__(self) -> int:
-        return sum(len(chunk.entries) for chunk in self.chunks.values())
+        if not self.chunks:
+            return 0
+        gone = 0 if self._left is None else self._left()
+        return self._count_ever(self.chunks[self.chunks.maxKey()]) - gone
 
     def __bool__(self) -> bool:
         return bool(self.chunks)

@@ -17,6 +17,8 @@ from .history import History
 from .history import Introspection
 from .instanceuuid import getUUID
 from .interfaces import KEY
+from .objectids import give_up_when_connected
+from .objectids import start_over
 from .polls import PollInfo
 from .pool import AgentThreadPool
 from .presence import Observer
@@ -24,6 +26,7 @@ from .reactors import tie
 from .station import Station
 from .tidy import Tidier
 from .wake import Waker
+from math import inf
 from transaction.interfaces import TransactionError
 from uuid import UUID
 from uuid import uuid4
@@ -100,6 +103,7 @@ class Dispatcher(Introspection):
         self.reactor_thread: threading.Thread | None = None
         self.poll_interval = poll_interval
         self.waker = Waker(db)
+        give_up_when_connected(db)
         self.stopping = threading.Event()
         self.activated = False
         self.thread: threading.Thread | None = None
@@ -215,6 +219,9 @@ class Dispatcher(Introspection):
                 self.tm.abort()
                 self.history.record_failed(self.stations.values(), error)
                 log.critical("poll of dispatcher %s failed", self.UUID, exc_info=True)
+                if connection is not None:
+                    # What is in memory may have lost its connection.
+                    start_over(connection)
                 wait = 1.0
                 self.stopping.wait(1)
             self.waker.wait(wait, watch=self._has_room())
@@ -238,7 +245,7 @@ class Dispatcher(Introspection):
                     wait = min(wait, self._serve(station, queue, agents))
                     self.tm.begin()
             self._leave_others(known)
-            self._observe(queues)
+            wait = min(wait, self._observe(queues))
         if self.history.is_due(self.poll_interval):
             self.history.record(queues, self.UUID, self.boot)
         self.tm.abort()
@@ -331,24 +338,28 @@ class Dispatcher(Introspection):
 
     # The others
 
-    def _observe(self, queues) -> None:
+    def _observe(self, queues) -> float:
+        """Take over from the dead; returns seconds until the next look is due."""
         now = clock.monotonic()
         last = self._observed_at
         if last is not None and now - last < OBSERVE_INTERVAL:
-            return
+            return last + OBSERVE_INTERVAL - now
         if last is not None and now - last > 3 * OBSERVE_INTERVAL:
             # We were asleep ourselves: nobody's silence means anything.
             self.observer.forget()
         self._observed_at = now
+        others = False
         for queue in queues.values():
             for agents in list(queue.dispatchers.values()):
                 if agents.UUID != self.UUID and agents.activated:
+                    others = True
                     self._observe_one(agents)
         if self.tidier.is_due():
             self.tm.begin()
             self.tidier.tidy(queues)
             self.tm.commit()
             self.tm.begin()
+        return OBSERVE_INTERVAL if others else inf
 
     def _observe_one(self, agents) -> None:
         silence = self.observer.silence(agents)
@@ -360,6 +371,8 @@ class Dispatcher(Introspection):
             silence,
         )
         agents.deactivate()
+        # A sign of life that arrives before this commit makes it fail.
+        agents._p_jar.readCurrent(agents.ping)
         self.tm.commit()
         self.tm.begin()
         self.waker.set()

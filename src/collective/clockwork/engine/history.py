@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import clock
 from . import statistics
 from .base import database_name
+from .commit import trace
 from .failure import Failure
 from .jobrecords import JobRecord
 from .jobrecords import JobRecords
@@ -17,6 +18,8 @@ from .polls import Polls
 from collections.abc import Iterator
 from datetime import datetime
 from ZODB.utils import u64
+
+import logging
 
 
 def getId(obj) -> tuple[int, str | None]:
@@ -40,6 +43,7 @@ class History:
         self._agents: dict[tuple[str, str], dict] = {}
         self._key: int | None = None
         self._last_key: int | None = None
+        self._last_poll: PollInfo | None = None
         self._recorded_at: float | None = None
 
     # In the dispatcher's thread
@@ -108,6 +112,9 @@ class History:
         self._finish(poll)
 
     def _finish(self, poll: PollInfo) -> None:
+        if poll != self._last_poll:
+            trace(logging.DEBUG, "poll %s: %s", poll.key, poll)
+        self._last_poll = poll
         self.polls.add(poll)
         self._agents = {}
         self._key = None
@@ -182,12 +189,16 @@ class Introspection:
     def getActiveJobIds(
         self, queue: str | None = None, agent: str | None = None
     ) -> list[tuple[int, str]]:
-        """Ids of the jobs that threads of this process run at this instant."""
+        """Ids of the jobs that this process is at: in a thread, or for a Deferred.
+
+        A job that waits for another job is not among them: it is in no process.
+        """
         return [
             (u64(running.ticket.oid), running.ticket.database)
             for (queue_name, agent_name), station in list(self.stations.items())
             if queue in (None, queue_name) and agent in (None, agent_name)
-            for running in list(station.pool.running.values())
+            for group in (station.pool.running, station.pool.deferred)
+            for running in list(group.values())
         ]
 
     def getPollInfo(

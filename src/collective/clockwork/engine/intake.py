@@ -9,9 +9,11 @@ are stands in a separate ``Cursor``, which they alone write::
 
 A connection gets its intake, for good, in a transaction of its own; a stock of
 unused ones is kept in the queue, so that the connection's present snapshot of
-the database contains one already. An intake that was idle for an hour is
-closed by a claimer, with an entry under the key that its producer would write
-next: should both happen at once, one of them fails and is done again.
+the database contains one already. An intake that was idle for an hour is closed
+by a claimer, in two steps: it is retired, which makes its producer take another
+one for its next transaction, and ten minutes later closed, with an entry under
+the key that its producer would write next. Only a transaction that was open for
+all that time and queues then fails, and is done again.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ class Cursor(Persistent):
     position = 0
     #: Keys behind the position of jobs that were taken out by name.
     taken: tuple = ()
+    #: Microseconds since when producers should take another intake.
+    retired: int | None = None
 
 
 class Intake(Persistent):
@@ -101,8 +105,17 @@ class Intake(Persistent):
         """Note that the job under this unread key was taken out by name."""
         self.cursor.taken = (*self.cursor.taken, key)
 
+    def retire(self, now_us: int) -> None:
+        """Let its producer take another one; what it has still to put arrives here."""
+        self.cursor.retired = now_us
+
+    @property
+    def usable(self) -> bool:
+        """Whether a producer may go on with it."""
+        return self.cursor.retired is None and not self.closed
+
     def close(self) -> None:
-        """Let its producer look for another one."""
+        """Accept nothing more."""
         items = self.items
         last = items.maxKey() if items else 0
         items[max(last, self.cursor.position) + 1] = None
@@ -195,7 +208,7 @@ def intake_for(intakes: Intakes) -> Intake:
     with leases.lock:
         name = leases.by_connection.get(connection)
         intake = None if name is None else intakes.by_name.get(name)
-        if intake is not None and not intake.closed:
+        if intake is not None and intake.usable:
             return intake
         name = _lease(connection.db(), intakes)
         if name is None:

@@ -278,7 +278,8 @@ class Job(Times, Base):
         ):
             # Not by setattr, which would report a change during the commit.
             self.__dict__["_queued_tid"] = self._p_serial
-        return jobstate.shorten(type(self), super().__getstate__())
+        state = jobstate.shorten(type(self), super().__getstate__())
+        return jobstate.weaken(state, self._p_jar)
 
     def __setstate__(self, state):
         super().__setstate__(jobstate.lengthen(state))

@@ -27,6 +27,8 @@ class Lane(Base):
 
     #: How many.
     length = 0
+    #: How often one was put in before others.
+    insertions = 0
 
     def __init__(self, names: tuple = ()):
         #: Names of the quotas that each of its jobs needs a place in.
@@ -34,8 +36,8 @@ class Lane(Base):
         #: Key to job.
         self.jobs = SmallTree()
 
-    def add(self, key: int, job) -> None:
-        """Put a job in at ``key``, or right behind what is there."""
+    def add(self, key: int, job) -> int:
+        """Put a job in at ``key``, or right behind what is there; returns where."""
         jobs = self.jobs
         wanted = key
         # Many jobs may be due at one moment: to look through all of them for
@@ -46,19 +48,23 @@ class Lane(Base):
         hint = behind.get(wanted, wanted)
         if hint - 1 in jobs:
             key = max(key, hint)
+        last = jobs.maxKey() if jobs else 0
         while not jobs.insert(key, job):
             key += 1
+        if key < last:
+            self.insertions += 1
         if key != wanted:
             behind[wanted] = key + 1
         self.length += 1
+        return key
 
-    def add_front(self, job) -> None:
+    def add_front(self, job) -> int:
         """Put a job before all that came by itself, behind others put so."""
         jobs = self.jobs
         key = 1
         if jobs and jobs.minKey() < FRONT:
             key = jobs.maxKey(FRONT) + 1
-        self.add(key, job)
+        return self.add(key, job)
 
     def remove(self, key: int) -> None:
         """Take out the job at ``key``."""

@@ -7,6 +7,7 @@ swept they become ordinary annotations.
 
 from __future__ import annotations
 
+from .base import database_name
 from contextlib import contextmanager
 from persistent import Persistent
 from transaction.interfaces import TransactionError
@@ -21,10 +22,41 @@ ATTEMPTS = 20
 
 
 class Live(Persistent):
-    """Notes on one running job; written by whoever annotates it."""
+    """Notes on the running jobs of one oid; written by whoever annotates them.
+
+    That is one job, except where an agent has jobs of several databases.
+    """
+
+    #: Database to notes, for a job in another one than the agent's.
+    elsewhere: dict | None = None
 
     def __init__(self):
+        #: On the job in the agent's own database.
         self.notes: dict = {}
+
+    def of(self, database: str | None) -> dict:
+        """The notes on the job in that database; None is the agent's own."""
+        if database is None:
+            return self.notes
+        return (self.elsewhere or {}).get(database, {})
+
+    def put(self, database: str | None, notes: dict) -> None:
+        """Replace the notes on the job in that database."""
+        if database is None:
+            self.notes = notes
+        else:
+            self.elsewhere = {**(self.elsewhere or {}), database: notes}
+
+    def is_shared(self, database: str | None) -> bool:
+        """Whether there are notes on a job in another database than this one."""
+        notes = {None: self.notes, **(self.elsewhere or {})}
+        return any(noted for name, noted in notes.items() if name != database)
+
+
+def _database_of(job, agent) -> str | None:
+    """Where the job is: None for the agent's own database, else the name."""
+    own, name = database_name(agent), database_name(job)
+    return None if name == own else name
 
 
 @contextmanager
@@ -69,7 +101,8 @@ def _note(job, name: str, value) -> None:
     live = holder.live.get(number)
     if live is None:
         live = holder.live[number] = Live()
-    live.notes = {**live.notes, name: value}
+    database = _database_of(job, holder)
+    live.put(database, {**live.of(database), name: value})
 
 
 def notes_of(job) -> dict:
@@ -80,15 +113,24 @@ def notes_of(job) -> dict:
     if holder is None:
         return {}
     live = holder.live.get(u64(job._p_oid))
-    return {} if live is None else live.notes
+    return {} if live is None else live.of(_database_of(job, holder))
 
 
 def keep(agent, job) -> None:
     """Make the notes on a job that leaves this agent ordinary annotations."""
-    if agent.live and job._p_oid is not None:
-        live = agent.live.pop(u64(job._p_oid), None)
-        if live is not None:
-            job.annotations.update(live.notes)
+    if not agent.live or job._p_oid is None:
+        return
+    number = u64(job._p_oid)
+    live = agent.live.get(number)
+    if live is None:
+        return
+    database = _database_of(job, agent)
+    if live.of(database):
+        job.annotations.update(live.of(database))
+    if live.is_shared(database):
+        live.put(database, {})
+    else:
+        del agent.live[number]
 
 
 def get_annotation(job, name: str, default, timeout: float, poll: float):

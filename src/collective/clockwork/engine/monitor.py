@@ -76,7 +76,7 @@ def status(uuid: str | None = None) -> dict:
 def jobs(
     queue: str | None = None, agent: str | None = None, uuid: str | None = None
 ) -> list:
-    """The jobs that threads run at this instant, as oid and database.
+    """The jobs that run, or wait for a Deferred, at this instant: oid and database.
 
     Usage: jobs [queue:NAME] [agent:NAME] [uuid:UUID]
     """

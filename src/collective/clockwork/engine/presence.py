@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from . import clock
 from .agent import Agent
-from .base import Base
+from .base import TreeMapping
 from .claims import take_back
 from .commit import log
 from .interfaces import DispatcherActivated
@@ -20,8 +20,6 @@ from .interfaces import DispatcherUnregistered
 from .interfaces import IAgent
 from .interfaces import IDispatcherAgents
 from .interfaces import IDispatchers
-from BTrees.OOBTree import OOBTree
-from collections.abc import Mapping
 from collections.abc import MutableMapping
 from datetime import datetime
 from datetime import timedelta
@@ -31,8 +29,9 @@ from zope.event import notify
 from zope.interface import implementer
 
 
-#: An idle dispatcher pings this many times less often than one that holds jobs.
-IDLE_PING_FACTOR = 5
+#: An idle dispatcher pings this many times less often than one that holds jobs:
+#: by default every two minutes.
+IDLE_PING_FACTOR = 8
 
 
 class Ping(Persistent):
@@ -68,22 +67,23 @@ _observers: dict = {}
 
 
 @implementer(IDispatcherAgents)
-class DispatcherAgents(Base, MutableMapping):
-    """See IDispatcherAgents."""
+class DispatcherAgents(TreeMapping, MutableMapping):
+    """See IDispatcherAgents. Name to Agent; changed by hand and at activation."""
 
     #: Microseconds since 1970; None while it does not work.
     _activated: int | None = None
     #: Names the process that works under this UUID now.
     boot: str | None = None
     #: Longest time without a sign of life while it holds jobs.
-    ping_interval = timedelta(seconds=30)
-    #: After this long without one, others take its jobs over.
-    ping_death_interval = timedelta(seconds=60)
+    ping_interval = timedelta(seconds=15)
+    #: After this long without one, others take its jobs over. Three signs are
+    #: missing then. It is longer than ``commitlock.TIMEOUT``, so that nobody dies
+    #: of a frozen process that keeps all others from committing theirs.
+    ping_death_interval = timedelta(seconds=45)
 
     def __init__(self, uuid: UUID):
+        super().__init__()
         self.UUID = uuid
-        #: Name to Agent; changed by hand and at activation.
-        self._data = OOBTree()
         #: Sign of life; see Ping.
         self.ping = Ping()
 
@@ -169,9 +169,6 @@ class DispatcherAgents(Base, MutableMapping):
         """Whether any of its agents has claimed something."""
         return any(agent.claims.entries for agent in self.values())
 
-    def __getitem__(self, name):
-        return self._data[name]
-
     def __setitem__(self, name: str, agent: Agent):
         if not IAgent.providedBy(agent):
             raise ValueError(f"{agent!r} is not an agent")
@@ -190,29 +187,10 @@ class DispatcherAgents(Base, MutableMapping):
         del self._data[name]
         agent.parent = None
 
-    def __iter__(self):
-        return iter(self._data)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __bool__(self) -> bool:
-        return len(self._data) > 0
-
-    def __eq__(self, other):
-        return self is other
-
-    def __hash__(self):
-        return id(self)
-
 
 @implementer(IDispatchers)
-class Dispatchers(Base, Mapping):
-    """See IDispatchers."""
-
-    def __init__(self):
-        #: UUID as text to DispatcherAgents; changed at registration.
-        self._data = OOBTree()
+class Dispatchers(TreeMapping):
+    """See IDispatchers. By UUID as text; changed at registration."""
 
     def register(self, uuid: UUID) -> DispatcherAgents:
         """Make the entry of a dispatcher; ValueError if there is one."""
@@ -259,15 +237,3 @@ class Dispatchers(Base, Mapping):
 
     def __iter__(self):
         return (agents.UUID for agents in self._data.values())
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __bool__(self) -> bool:
-        return len(self._data) > 0
-
-    def __eq__(self, other):
-        return self is other
-
-    def __hash__(self):
-        return id(self)

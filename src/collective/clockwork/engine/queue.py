@@ -14,17 +14,14 @@ other moves are made by claimers (see ``claims``).
 from __future__ import annotations
 
 from . import clock
+from . import deadlines
 from . import wake
 from .base import Base
 from .base import same
+from .base import TreeMapping
 from .callables import check_storable
 from .callbacks import as_job
 from .claims import Claim
-from .claims import drop
-from .claims import lane_names
-from .claims import lane_of
-from .claims import place
-from .claims import readable
 from .intake import intake_for
 from .intake import Intakes
 from .interfaces import IQueue
@@ -33,6 +30,12 @@ from .interfaces import IUUID
 from .interfaces import KEY
 from .interfaces import NEW
 from .lanes import Lane
+from .places import drop
+from .places import enter
+from .places import lane_names
+from .places import leave
+from .places import place
+from .places import readable
 from .presence import DispatcherAgents
 from .presence import Dispatchers
 from .quota import Quota
@@ -64,15 +67,8 @@ __all__ = [
 
 
 @implementer(IQueues)
-class Queues(Base, MutableMapping):
-    """See IQueues."""
-
-    def __init__(self):
-        #: Name to Queue; changed by installers and by hand.
-        self._data = OOBTree()
-
-    def __getitem__(self, name: str) -> Queue:
-        return self._data[name]
+class Queues(TreeMapping, MutableMapping):
+    """See IQueues. Name to Queue; changed by installers and by hand."""
 
     def __setitem__(self, name: str, queue: Queue):
         if not IQueue.providedBy(queue):
@@ -88,27 +84,18 @@ class Queues(Base, MutableMapping):
         del self._data[name]
         queue.name = queue.parent = None
 
-    def __iter__(self):
-        return iter(self._data)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __bool__(self) -> bool:
-        return len(self._data) > 0
-
-    def __eq__(self, other):
-        return self is other
-
-    def __hash__(self):
-        return id(self)
-
 
 @implementer(IQueue)
 class Queue(Base):
-    """See IQueue. Its own record is written when it is made, and never again."""
+    """See IQueue.
+
+    Its own record is written when it is made, and never again, except that one from
+    before there were ``deadlines`` gets them with the first entry.
+    """
 
     name: str | None = None
+    #: Jobs in lanes that have to begin by some moment.
+    deadlines: deadlines.Deadlines | None = None
 
     def __init__(self):
         self.intakes = Intakes()
@@ -119,7 +106,9 @@ class Queue(Base):
         #: Jobs whose time has not come, by that time.
         self.schedule = Lane()
         self.schedule.parent = self
-        #: oid to job, for jobs that wait for one which they returned.
+        self.deadlines = deadlines.Deadlines()
+        #: oid to job, for jobs that wait for one which they returned; for those
+        #: of another database see ``places.waiting_key``.
         self.waiting = SmallTree()
         self.quotas = Quotas()
         self.quotas.parent = self
@@ -204,7 +193,14 @@ class Queue(Base):
         def accepts(job) -> bool:
             return filter is None or bool(filter(job))
 
-        for run in Claim(self, accepts, 1, clock.now_us()).take():
+        claim = Claim(self, accepts, 1, clock.now_us())
+        runs = claim.take()
+        agents = (a for agents in self.dispatchers.values() for a in agents.values())
+        agent = next(agents, None)
+        if agent is not None:
+            # It is none of their business who took these out.
+            agent.completed.extend(claim.finished)
+        for run in runs:
             job = run[0][0]
             job.parent = None
             return job
@@ -235,7 +231,7 @@ class Queue(Base):
             if lane.length:
                 key = lane.find(job, job.order_key())
                 if key is not None:
-                    lane.remove(key)
+                    leave(self, lane, key, job)
                     return True
         for intake in self.intakes.values():
             for key, other in intake.unread():
@@ -252,8 +248,8 @@ class Queue(Base):
                 continue
             key = lane.find(job, job.order_key())
             if key is not None:
-                lane.remove(key)
-                lane_of(self, names).add(key, job)
+                leave(self, lane, key, job)
+                enter(self, names, key, job)
                 return
         for intake in self.intakes.values():
             for position, other in intake.unread():
@@ -264,7 +260,24 @@ class Queue(Base):
                     place(self, job, job.order_key(), clock.now_us())
                     return
 
+    def note_deadline(self, job) -> None:
+        """Take notice that the ``begin_by`` of a waiting job was changed."""
+        for lane in self.lanes.values():
+            if lane.length:
+                key = lane.find(job, job.order_key())
+                if key is not None:
+                    deadlines.note(self, job, lane.names, key)
+
     # Looking
+
+    def next_due(self) -> int | None:
+        """Microseconds of the next moment that gives a claim work; None for none."""
+        schedule = self.schedule.jobs
+        due = [clock.us_of_key(schedule.minKey())] if schedule else []
+        first = deadlines.first(self)
+        if first is not None:
+            due.append(first + 1)
+        return min(due, default=None)
 
     def holder(self, job):
         """The agent that has claimed this job; None if there is none."""

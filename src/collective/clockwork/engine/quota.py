@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from . import clock
 from .base import Base
 from .base import same
+from .base import TreeMapping
 from .interfaces import IQuota
 from .interfaces import IQuotas
-from BTrees.OOBTree import OOBTree
-from collections.abc import Mapping
 from zope.interface import implementer
 
 
@@ -116,19 +114,18 @@ def check_size(name: str, size: int) -> None:
 
 
 def holds_place(job) -> bool:
-    """Whether the job is under way, as far as a quota is concerned."""
-    if job._status >= 2:
-        return False
-    return job._status == 1 or not job.is_held(clock.now_us())
+    """Whether the job is under way, as far as a quota is concerned.
+
+    One that was put off keeps its place until it is swept: to go by its time would
+    mean that a worker whose clock is slow gives away the place of a job that has
+    begun elsewhere.
+    """
+    return job._status < 2
 
 
 @implementer(IQuotas)
-class Quotas(Base, Mapping):
-    """See IQuotas."""
-
-    def __init__(self):
-        #: Name to Quota; changed by hand, hardly ever.
-        self._data = OOBTree()
+class Quotas(TreeMapping):
+    """See IQuotas. Name to Quota; changed by hand, hardly ever."""
 
     def create(self, name: str, size: int = 1) -> Quota:
         """Make a quota; KeyError if there is one of that name."""
@@ -142,21 +139,3 @@ class Quotas(Base, Mapping):
     def remove(self, name: str) -> None:
         """Lift the limit; KeyError if there is no such quota."""
         self._data.pop(name).parent = None
-
-    def __getitem__(self, name):
-        return self._data[name]
-
-    def __iter__(self):
-        return iter(self._data)
-
-    def __len__(self) -> int:
-        return len(self._data)
-
-    def __bool__(self) -> bool:
-        return len(self._data) > 0
-
-    def __hash__(self):
-        return id(self)
-
-    def __eq__(self, other):
-        return self is other

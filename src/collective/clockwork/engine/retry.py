@@ -13,6 +13,7 @@ from .commit import BACKOFF_STEP
 from .commit import ClientDisconnected
 from .commit import log
 from .commit import pause
+from .commit import StorageFull
 from .commit import tracelog
 from .interfaces import IRetryPolicy
 from persistent import Persistent
@@ -33,6 +34,7 @@ DISCONNECT_ROW = (
     BACKOFF_STEP,
     BACKOFF_MAX,
 )
+FULL_ROW = ((StorageFull,), "storage_full", *DISCONNECT_ROW[2:])
 
 
 @implementer(IRetryPolicy)
@@ -42,8 +44,8 @@ class RetryCommonFourTimes(Persistent):
     Any other error is the job's own and ends it.
     """
 
-    internal_exceptions = (DISCONNECT_ROW, CONFLICT_ROW)
-    transaction_exceptions = (DISCONNECT_ROW, CONFLICT_ROW)
+    internal_exceptions = (DISCONNECT_ROW, FULL_ROW, CONFLICT_ROW)
+    transaction_exceptions = internal_exceptions
     max_interruptions = 9
     log_every = 5
 
@@ -97,6 +99,7 @@ class RetryCommonForever(RetryCommonFourTimes):
 
     internal_exceptions = (
         DISCONNECT_ROW,
+        FULL_ROW,
         ((TransactionError,), "transaction_error", None, 0, 0, 0),
     )
     transaction_exceptions = internal_exceptions

@@ -52,6 +52,9 @@ def run_claimed(job, attempt: int, agent) -> str:
     """
     if job._status == 2:
         run_callbacks(job)
+        if job._outer is not None and job._outer._status >= 2:
+            # Whoever called the callback that ended it may not have come to this.
+            report_finished(job._outer)
         return DONE
     if job._suspect and job._begun_attempt != attempt:
         # Its last process died with it in hand. Whether it did that is known
@@ -218,6 +221,9 @@ def run_callbacks(job) -> None:
         if job.attempt != attempt:
             log.error("%s was reassigned while it performed callbacks", repr(job))
             raise ReassignedError(repr(job))
+        if job._status == 3:
+            # Another thread, to which it was given, was at them too.
+            return True
         if any(not_called(callback) for callback in job._callbacks):
             return False
         job._callbacks_end = clock.now_us()

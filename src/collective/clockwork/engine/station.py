@@ -16,6 +16,8 @@ from .pool import AgentThreadPool
 from .pool import MOST
 from .pool import Ticket
 from .presence import IDLE_PING_FACTOR
+from .rounds import Rounds
+from transaction.interfaces import TransactionError
 from ZODB.utils import u64
 
 
@@ -23,6 +25,8 @@ from ZODB.utils import u64
 SWEPT_AT_ONCE = 32
 #: Seconds that a report waits at most for a claim to be swept with.
 SWEEP_DELAY = 0.2
+#: Seconds between two claims of which the first did not look at all that waits.
+LOOK_ON_AFTER = 0.05
 #: Seconds after which a running job is shown to observers, and between two
 #: such reports.
 SHOWN_AFTER = 0.4
@@ -39,6 +43,7 @@ class Station:
         self._looked_at: tuple = ()
         self._last_look = 0.0
         self._more = True
+        self._rounds = Rounds()
         self._due: int | None = None
         self._reported_at: float | None = None
         self._shown: tuple = ()
@@ -63,7 +68,12 @@ class Station:
         reports, outer = pool.take_reports()
         due = self._sweep_is_due(reports, outer)
         if (wanted and self._has_news()) or due or self._in_doubt:
-            self._claim(queue, agents, wanted, reports, outer, due)
+            try:
+                self._claim(queue, agents, wanted, reports, outer, due)
+            except TransactionError:
+                # What it looked at is still to be claimed.
+                self._looked_at = ()
+                raise
         self._show(agents)
         self._ping(agents)
         return self._wait()
@@ -104,7 +114,7 @@ class Station:
             return
         now = clock.now_us()
         jar = queue._p_jar
-        outer_jobs = [jar.get(oid) for oid, _name in outer]
+        outer_jobs = [jar.get_connection(name).get(oid) for oid, name in outer]
         orphans = self._orphans(agent)
         sweep(queue, agent, {**reports, **orphans}, outer_jobs, now)
         held = agent.claims.entries
@@ -122,7 +132,7 @@ class Station:
         self.pool.forget(reports, outer)
         self._reported_at = None
         if runs:
-            tickets = [[_ticket(entry, agent) for entry in run] for run in runs]
+            tickets = [[ticket_of(entry, agent) for entry in run] for run in runs]
             self.dispatcher.history.claimed(self.pool, held, sum(tickets, []))
             self.pool.submit(tickets)
 
@@ -146,17 +156,15 @@ class Station:
         if agent.chooser is not None:
             return self._choose(agent, wanted)
         run_length = min(wanted, MOST // 4) if wanted > self.pool.size else 1
-        claim = Claim(queue, agent.accepts, wanted, now, run_length)
+        self._rounds.use(agent.filter)
+        claim = Claim(queue, agent.accepts, wanted, now, run_length, self._rounds)
         runs = claim.take()
         self._more = claim.more
         if runs:
             agent.hold([entry for run in runs for entry in run])
         if claim.finished:
             agent.completed.extend(claim.finished)
-        schedule = queue.schedule
-        self._due = None
-        if schedule.length:
-            self._due = schedule.jobs[schedule.jobs.minKey()]._begin_after
+        self._due = queue.next_due()
         return runs, claim.changed
 
     def _choose(self, agent, wanted: int) -> tuple[list, bool]:
@@ -204,8 +212,11 @@ class Station:
     def _wait(self) -> float:
         """Seconds until a timer of this station is due."""
         wait = self.dispatcher.poll_interval
-        if self._due is not None and self.pool.wanted():
-            wait = min(wait, max(0.0, (self._due - clock.now_us()) / 1e6))
+        if self.pool.wanted():
+            if self._more:
+                wait = min(wait, LOOK_ON_AFTER)
+            if self._due is not None:
+                wait = min(wait, max(0.0, (self._due - clock.now_us()) / 1e6))
         if self._reported_at is not None or not self.pool.idle:
             wait = min(wait, SWEEP_DELAY)
         return wait
@@ -214,13 +225,16 @@ class Station:
         """At the end: sweep what is known, and name what is still running."""
         reports, outer = self.pool.take_reports()
         jar = queue._p_jar
-        now = clock.now_us()
-        sweep(queue, agent, reports, [jar.get(oid) for oid, _ in outer], now)
+        outer_jobs = [jar.get_connection(name).get(oid) for oid, name in outer]
+        sweep(queue, agent, reports, outer_jobs, clock.now_us())
         running = tuple((u64(oid), at) for oid, at in self.pool.running_for(0))
         if running != agent.activity.running:
             agent.activity.running = running
 
 
-def _ticket(entry: tuple, agent) -> Ticket:
+def ticket_of(entry: tuple, agent) -> Ticket:
+    """What is handed to a pool for an entry of the agent's claims."""
     job, attempt, _key = entry
-    return Ticket(job._p_oid, database_name(job), attempt, agent._p_oid)
+    return Ticket(
+        job._p_oid, database_name(job), attempt, agent._p_oid, database_name(agent)
+    )

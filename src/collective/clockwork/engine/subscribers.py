@@ -12,6 +12,7 @@ from .dispatcher import Dispatcher
 from .interfaces import IDispatcherActivated
 from .interfaces import KEY
 from .interfaces import ObjectAdded
+from .objectids import give_up_when_connected
 from .queue import Queue
 from .queue import Queues
 from .reactors import run_in_thread
@@ -50,6 +51,7 @@ class QueueInstaller:
         self.db_name = db_name
 
     def __call__(self, event) -> None:
+        give_up_when_connected(event.database)
         tm = transaction.TransactionManager()
         connection = event.database.open(tm)
         try:

@@ -21,6 +21,7 @@ from .live import notes_of
 from .pool import AgentThreadPool
 from .pool import Ticket
 from .run import follow_promises
+from .station import ticket_of
 from .threadlocal import local
 from collections.abc import Callable
 from datetime import datetime
@@ -223,6 +224,7 @@ def _drain_one(queue, tm, pool: _NoThreads, runner) -> bool:
     agent = _drain_agent(queue)
     claim = Claim(queue, agent.accepts, 1, clock.now_us())
     runs = claim.take()
+    agent.completed.extend(claim.finished)
     if not runs:
         if claim.changed:
             tm.commit()
@@ -230,11 +232,11 @@ def _drain_one(queue, tm, pool: _NoThreads, runner) -> bool:
     entry = runs[0][0]
     agent.hold(runs[0])
     tm.commit()
-    job = entry[0]
-    ticket = Ticket(job._p_oid, job._p_jar.db().database_name, entry[1], agent._p_oid)
+    ticket = ticket_of(entry, agent)
     outcome, outer = pool.perform(runner, ticket)
     tm.begin()
-    outer_jobs = [queue._p_jar.get(oid) for oid, _name in outer]
+    jar = queue._p_jar
+    outer_jobs = [jar.get_connection(name).get(oid) for oid, name in outer]
     reports = {} if outcome == DEFERRED else {ticket.claim: outcome}
     sweep(queue, agent, reports, outer_jobs, clock.now_us())
     tm.commit()

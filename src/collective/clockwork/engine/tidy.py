@@ -16,6 +16,8 @@ from ZODB.utils import u64
 IDLE_INTAKE = timedelta(hours=1)
 #: How often to look.
 INTERVAL = timedelta(minutes=10)
+#: Microseconds between the retirement of an intake and its end.
+RETIRED_FOR = timedelta(minutes=10) // clock.MICROSECOND
 
 
 class Tidier:
@@ -53,10 +55,15 @@ class Tidier:
             mark = intake.mark()
             known = self._intakes.get(key)
             since = known[1] if known is not None and known[0] == mark else now
-            if now - since > limit and not len(intake):
+            seen[key] = (mark, since)
+            if len(intake):
+                continue
+            retired = intake.cursor.retired
+            if retired is None and now - since > limit:
+                intake.retire(clock.now_us())
+            elif retired is not None and clock.now_us() - retired > RETIRED_FOR:
                 queue.intakes.remove(name)
-            else:
-                seen[key] = (mark, since)
+                del seen[key]
 
 
 def forget_old_jobs(queue, now_us: int) -> None:

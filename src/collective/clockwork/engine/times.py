@@ -28,6 +28,8 @@ class Times:
     _callbacks_end: int | None = None
     #: Microseconds, or None for no limit.
     _begin_by: int | None = None
+    #: How often it was begun, and asked to be run later; see ``outcomes``.
+    _snoozed = 0
 
     @property
     def queued_at(self) -> datetime | None:
@@ -78,17 +80,30 @@ class Times:
                 "counted from begin_after"
             )
         self._begin_by = None if value is None else value // clock.MICROSECOND
+        if interfaces.IQueue.providedBy(self._parent):
+            self._parent.note_deadline(self)
 
     def is_held(self, now_us: int) -> bool:
         """Whether its time has not come at ``now_us``."""
         return self._begin_after is not None and self._begin_after > now_us
 
+    def latest_begin(self) -> int | None:
+        """Microseconds of the last moment of ``begin_by``; None if there is none."""
+        base = self._begin_after if self._begin_after is not None else self._queued
+        if self._begin_by is None or base is None:
+            return None
+        return base + self._begin_by
+
+    def expiry(self) -> int | None:
+        """The same; None for a job that was begun, which does not fail any more."""
+        if self._status != NOT_BEGUN or self._tries or self._snoozed:
+            return None
+        return self.latest_begin()
+
     def is_expired(self, now_us: int) -> bool:
         """Whether it should have been begun before ``now_us``, and was not."""
-        if self._begin_by is None or self._status != NOT_BEGUN or self._tries:
-            return False
-        base = self._begin_after if self._begin_after is not None else self._queued
-        return base is not None and base + self._begin_by < now_us
+        expiry = self.expiry()
+        return expiry is not None and expiry < now_us
 
     def _require(self, attribute: str, *statuses) -> None:
         if self.status not in statuses:

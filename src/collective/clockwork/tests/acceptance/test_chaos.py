@@ -1,4 +1,4 @@
-"""The checks of ``make chaos`` notice what they are for."""
+"""The short form of ``make chaos``; and its checks notice what they are for."""
 
 from __future__ import annotations
 
@@ -6,10 +6,34 @@ from chaos import checks
 from chaos.jobs import Entry
 from chaos.ledger import LEDGER
 from chaos.ledger import Record
+from collective.clockwork.engine.failure import Failure
 from collective.clockwork.engine.job import Job
+from collective.clockwork.tests.engine.zeoprocess import tied
+from pathlib import Path
+from ZEO.Exceptions import ServerException
 
+import collective.clockwork
 import os
 import pytest
+import subprocess
+import sys
+
+
+ROOT = Path(collective.clockwork.__file__).parents[3]
+#: Seconds that a run may take. It needs half a minute, and a minute if others want
+#: both cores too; what makes it end late is the wait for a job that is lost.
+LIMIT = 400
+
+
+@pytest.mark.timeout(LIMIT + 60)
+def test_jobs_survive_kills_freezes_cuts_restarts_and_a_full_disk():
+    command = [sys.executable, "-m", "chaos.run", "--short", "--limit", str(LIMIT), "7"]
+    run = subprocess.run(
+        tied(command), cwd=ROOT, capture_output=True, text=True, timeout=LIMIT + 30
+    )
+    said = run.stdout + run.stderr
+    assert run.returncode == 0, said
+    assert "\n0 violations" in said, said
 
 
 @pytest.fixture
@@ -73,3 +97,23 @@ def test_the_checks_let_an_attempt_run_on_that_was_taken_over(line, tmp_path):
         *("3.0 begin 0.1 0", "3.5 end 0.0 0", "4.0 end 0.1 0"),
     )
     assert list(checks.check_overlap(line, tmp_path)) == []
+
+
+def test_the_checks_notice_a_job_that_failed_because_of_its_storage(line):
+    record = line[LEDGER][0][0]
+    record.entry.effects = ()
+    record.job._status, record.job._result = 3, Failure(ServerException("full"))
+    (text,) = checks.check_effect("line 0.0", "line", record.job, record.entry)
+    assert "failed" in text
+
+
+def test_the_checks_wait_for_no_member_that_a_failed_batch_did_not_put():
+    record = Record("serial", Job(os.getpid), Entry())
+    record.parts = ((Job(os.getpid), Entry()), (Job(os.getpid), Entry()))
+    root = {LEDGER: {0: {0: record}}}
+    assert len(checks.unfinished(root)) == 3
+    (begun, _), _ = record.parts
+    begun._status = 1
+    record.job._status, record.job._result = 3, Failure(ValueError("conflicts"))
+    (text,) = checks.unfinished(root)
+    assert text.startswith("serial 0.0 part 0")

@@ -6,16 +6,19 @@ from collective.clockwork.engine import dispatcher
 from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.subscribers import agent_installer
+from collective.clockwork.engine.subscribers import multidb_queue_installer
 from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import tear_down_dispatcher
 from collective.clockwork.engine.testing import tearDownDatetime
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.monitoring import answer_of
 from uuid import uuid4
 from ZODB.FileStorage import FileStorage
 from zope.component import provideHandler
 from zope.component.testing import setUp as set_up_components
 from zope.component.testing import tearDown as tear_down_components
 
+import json
 import pytest
 import transaction
 import ZODB
@@ -58,6 +61,56 @@ def root(connection):
 @pytest.fixture
 def queue(root):
     return root[KEY][""]
+
+
+@pytest.fixture
+def store(root):
+    """Stores a job outside of queues, and returns it."""
+
+    def add(job):
+        root[f"job {len(root)}"] = job
+        transaction.commit()
+        return job
+
+    return add
+
+
+@pytest.fixture
+def among_callbacks(store):
+    """Stores a job as a process leaves it that was killed among its callbacks."""
+
+    def leave(job):
+        store(job)
+        job._status, job._result = 2, 42
+        transaction.commit()
+        return job
+
+    return leave
+
+
+@pytest.fixture
+def ask(db):
+    """Gives ``asyncdb`` a command as a monitor does; returns the answer's text."""
+    return lambda *words: answer_of(db, *words)
+
+
+@pytest.fixture
+def ask_json(ask):
+    return lambda *words: json.loads(ask(*words))
+
+
+@pytest.fixture
+def databases(tmp_path, components):
+    """The databases ``main`` and ``async``, with the default queue in the second."""
+    made = {}
+    for name in ("main", "async"):
+        storage = FileStorage(str(tmp_path / f"{name}.fs"))
+        ZODB.DB(storage, database_name=name, databases=made)
+    multidb_queue_installer(DatabaseOpened(made["main"]))
+    yield made
+    transaction.abort()
+    for database in made.values():
+        database.close()
 
 
 @pytest.fixture

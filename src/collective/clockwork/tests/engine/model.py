@@ -9,17 +9,25 @@ from __future__ import annotations
 from BTrees.OOBTree import OOBTree
 from collections import Counter as Count
 from collections.abc import Iterator
+from collective.clockwork.engine import claims
 from collective.clockwork.engine import clock
-from collective.clockwork.engine import local
 from collective.clockwork.engine.agent import Agent
-from collective.clockwork.engine.compose import parallel
-from collective.clockwork.engine.compose import serial
 from collective.clockwork.engine.failure import isFailure
+from collective.clockwork.engine.interfaces import IDispatcherRegistered
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.queue import Queues
-from collective.clockwork.engine.retry import RetryCommonFourTimes
+from collective.clockwork.tests.engine.modeljobs import ALL_KINDS
+from collective.clockwork.tests.engine.modeljobs import effect
+from collective.clockwork.tests.engine.modeljobs import effect_and_fail
+from collective.clockwork.tests.engine.modeljobs import KINDS
+from collective.clockwork.tests.engine.modeljobs import make_job
+from collective.clockwork.tests.engine.modeljobs import ORDERED
+from collective.clockwork.tests.engine.modeljobs import promised
+from collective.clockwork.tests.engine.modeljobs import SIZED
+from collective.clockwork.tests.engine.modeljobs import TASTES
+from collective.clockwork.tests.engine.stepping import PATIENCE
 from collective.clockwork.tests.engine.stepping import Process
 from collective.clockwork.tests.engine.work import Counter
 from dataclasses import dataclass
@@ -32,98 +40,29 @@ from uuid import UUID
 from ZODB.DemoStorage import DemoStorage
 
 import random
+import threading
 import time
 import transaction
 import ZODB
 import ZODB.utils
+import zope.event
 
+
+__all__ = [
+    "ALL_KINDS",
+    "KINDS",
+    "ORDERED",
+    "SIZED",
+    "TASTES",
+    "Job",
+    "World",
+    "effect",
+    "effect_and_fail",
+    "make_job",
+]
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=timezone.utc)
-#: Jobs of this one, whose size stays 1, have to end in their order.
-ORDERED = "one"
-#: The size of this one is changed.
-SIZED = "few"
 UUIDS = [UUID(int=number) for number in range(1, 4)]
-
-
-# What the jobs do
-
-
-def effect(ledger, name, *args):
-    ledger[name] = ledger.get(name, 0) + 1
-    return name
-
-
-def effect_and_fail(ledger, name, *args):
-    effect(ledger, name)
-    raise ValueError("after its effect")
-
-
-def effect_on_all(ledger, name, shared):
-    """Conflicts with all others of its kind."""
-    shared.add()
-    return effect(ledger, name)
-
-
-def effect_later(ledger, name):
-    """Does not work at its first attempt."""
-    effect(ledger, name)
-    if not local.getJob()._tries:
-        raise LookupError("not yet")
-    return name
-
-
-def effect_and_inner(ledger, name, quota_names, wrong):
-    """Queues a job, and waits for it."""
-    effect(ledger, name)
-    function = effect_and_fail if wrong else effect
-    inner = Job(function, ledger, f"{name} inner")
-    inner.quota_names = quota_names
-    local.getJob().annotations["inner"] = inner
-    return local.getQueue().put(inner)
-
-
-def end_of_batch(ledger, name, *jobs):
-    return effect(ledger, name)
-
-
-class PutOff(RetryCommonFourTimes):
-    """Looks again three seconds later."""
-
-    def jobError(self, failure, data_cache):
-        if failure.check(LookupError):
-            return timedelta(seconds=3)
-        return super().jobError(failure, data_cache)
-
-
-KINDS = ["plain", "fails", "shared", "later", "returns", "serial", "parallel"]
-
-
-def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
-    """A job of this kind; ``odd`` varies what stands inside it."""
-    ledger = root["ledger"]
-    if kind == "fails":
-        job = Job(effect_and_fail, ledger, name)
-    elif kind == "shared":
-        job = Job(effect_on_all, ledger, name, root["shared"])
-    elif kind == "later":
-        job = Job(effect_later, ledger, name)
-        job.retry_policy_factory = PutOff
-    elif kind == "returns":
-        inner_quotas = quota_names if odd else ()
-        job = Job(effect_and_inner, ledger, name, inner_quotas, not odd)
-    elif kind in ("serial", "parallel"):
-        members = [Job(effect, ledger, f"{name}.{n}") for n in range(2)]
-        members.append(Job(effect_and_fail, ledger, f"{name}.2"))
-        if odd:
-            for member in members:
-                member.quota_names = quota_names
-        batch = serial if kind == "serial" else parallel
-        job = batch(*members, postprocess=Job(end_of_batch, ledger, f"{name}.end"))
-    else:
-        job = Job(effect, ledger, name)
-    job.quota_names = quota_names
-    return job
 
 
 # What has to hold
@@ -180,7 +119,12 @@ class World:
                 "collective.clockwork.engine.intake.uuid4",
                 lambda: UUID(int=random.getrandbits(128)),
             ),
+            # So few that they are reached.
+            mock.patch.object(claims, "MOVED_AT_ONCE", 6),
+            mock.patch.object(claims, "REFUSED_AT_ONCE", 2),
         ]
+        promised.clear()
+        zope.event.subscribers.append(self._furnish)
         for patch in self._patches:
             patch.start()
         self.queues_in = queues_in
@@ -213,13 +157,16 @@ class World:
         queue.quotas.create(ORDERED, 1)
         queue.quotas.create(SIZED, 2)
         for uuid in UUIDS:
-            agents = queue.dispatchers.register(uuid)
-            agents.ping_interval = timedelta(seconds=3)
-            agents.ping_death_interval = timedelta(seconds=8)
-            agents["main"] = Agent(size=2)
+            queue.dispatchers.register(uuid)
         root["ledger"] = OOBTree()
         root["shared"] = Counter()
         self.tm.commit()
+
+    def _furnish(self, event) -> None:
+        if IDispatcherRegistered.providedBy(event):
+            event.object.ping_interval = timedelta(seconds=3)
+            event.object.ping_death_interval = timedelta(seconds=8)
+            event.object["main"] = Agent(size=2)
 
     def close(self) -> None:
         for process in [*self.processes, *self.zombies]:
@@ -227,6 +174,7 @@ class World:
         self.tm.abort()
         for db in list(self.db.databases.values()):
             db.close()
+        zope.event.subscribers.remove(self._furnish)
         for patch in self._patches:
             patch.stop()
         clock.freeze(None)
@@ -242,6 +190,24 @@ class World:
     def jobs(self) -> Iterator[tuple[Accepted, Job]]:
         for accepted in self.accepted:
             yield accepted, self.queue._p_jar.get(accepted.oid)
+
+    def fire(self, index: int, fails: bool) -> bool:
+        """Let one of the Deferreds fire that somebody alive waits for, if any."""
+        alive = {process.dispatcher for process in [*self.processes, *self.zombies]}
+        awaited = [each for each in promised if each[0] in alive and each[2].watched]
+        if not awaited:
+            return False
+        _dispatcher, name, deferred = each = awaited[index % len(awaited)]
+        promised.remove(each)
+        if fails:
+            deferred.errback(ValueError("in the end"))
+        else:
+            deferred.callback(name)
+        for thread in threading.enumerate():
+            if thread.name.startswith("clockwork-deferred-"):
+                thread.join(PATIENCE)
+                assert not thread.is_alive(), f"{thread.name} hangs"
+        return True
 
     def check(self) -> None:
         """Compare the database of now with what has to be in it."""
@@ -291,6 +257,11 @@ class World:
         if job._annotations and "inner" in job.annotations:
             done = True
         count = self.connection.root()["ledger"].get(names[0], 0)
+        if job.callable_name.endswith(".effect_and_defer"):
+            # Each attempt that came to its Deferred has its effect.
+            least = int(done or job._deferred)
+            assert least <= count <= job.attempt + 1, f"{job!r}: {count} effects"
+            return
         assert count == int(done), f"{job!r} had its effect {count} times"
 
     def _check_end(self, job) -> None:
@@ -314,12 +285,12 @@ class World:
             assert not callback._status, f"{callback!r} came too early"
 
     def _check_order(self) -> None:
-        # 4: of those that were put off, the order is another.
+        # 4: of those that were put off or came too late, the order is another.
         waiting = None
         for accepted, job in self.jobs():
             if accepted.quota_names != (ORDERED,) or accepted.removed:
                 continue
-            if job._begin_after is not None:
+            if job._begin_after is not None or job._begin_by is not None:
                 continue
             if job._status >= 2:
                 assert waiting is None, f"{job!r} has overtaken {waiting!r}"
@@ -340,14 +311,26 @@ class World:
                     ticket = running.ticket
                     if held.get(ticket.oid) == (ticket.agent_oid, ticket.attempt):
                         found.append(self.queue._p_jar.get(ticket.oid))
-        return [job for job in found if job._status < 2]
+        # One that is past its moment is only there to be failed.
+        now = clock.now_us()
+        return [job for job in found if job._status < 2 and not job.is_expired(now)]
+
+    def deferred(self) -> list[Job]:
+        """Claimed jobs that wait for a Deferred."""
+        return [
+            job
+            for agents in self.queue.dispatchers.values()
+            for agent in agents.values()
+            for job in agent
+            if job._deferred
+        ]
 
     def _check_quotas(self) -> None:
         running = self.running()
         oids = [job._p_oid for job in running]
         # 2
         assert len(oids) == len(set(oids)), "a job runs twice"
-        under_way = [*running, *self.queue.waiting.values()]
+        under_way = [*running, *self.queue.waiting.values(), *self.deferred()]
         for name, quota in self.queue.quotas.items():
             holders = {
                 outermost(job, name)._p_oid
@@ -367,6 +350,16 @@ class World:
                 jobs.extend(agent)
         return sum(quota_name in job.quota_names and job._status < 2 for job in jobs)
 
+    def give_taste(self, *uuids: UUID, filter=None, chooser=None) -> None:
+        """Let the agents of these dispatchers take other jobs; commits."""
+        self.tm.begin()
+        for uuid in uuids:
+            if uuid in self.queue.dispatchers:
+                agent = self.queue.dispatchers[uuid]["main"]
+                agent.filter = agent.chooser = None
+                agent.filter, agent.chooser = filter, chooser
+        self.tm.commit()
+
     # The end
 
     def settle(self) -> None:
@@ -376,10 +369,13 @@ class World:
         """
         for process in [*self.processes, *self.zombies]:
             process.go_on()
+        self.give_taste(*UUIDS)
         for _ in range(120):
             for process in self.processes:
                 process.poll()
                 process.go_on()
+                while self.fire(0, False):
+                    self.check()
                 self.check()
             if all(a.removed or job._status == 3 for a, job in self.jobs()):
                 return

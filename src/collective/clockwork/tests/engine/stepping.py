@@ -220,6 +220,7 @@ class Process:
 
         def perform():
             local.dispatcher = self.dispatcher
+            local.agent_name = pool.name
             pool.perform_next(connection)
             connection.transaction_manager.abort()
             self._free.append(connection)
@@ -227,6 +228,19 @@ class Process:
         actor = Actor(perform, connection.transaction_manager, self.dispatcher.stopping)
         actor.step()
         return actor
+
+    def running(self, worker: Actor) -> list:
+        """What this thread is at: one entry of a pool, or none."""
+        return [
+            pool.running[worker.thread.name]
+            for pool in self.pools
+            if worker.thread.name in pool.running
+        ]
+
+    def report(self, ticket) -> str | None:
+        """What a thread has reported of this claim, and nobody has swept."""
+        found = [pool.reports.get(ticket.claim) for pool in self.pools]
+        return next(filter(None, found), None)
 
     def work(self, index: int) -> None:
         """One step of one of its threads."""

@@ -82,8 +82,8 @@ def test_a_registered_dispatcher(queue, events):
     assert agents.parent is queue
     assert agents.activated is None
     assert agents.last_ping is None
-    assert agents.ping_interval == timedelta(seconds=30)
-    assert agents.ping_death_interval == timedelta(seconds=60)
+    assert agents.ping_interval == timedelta(seconds=15)
+    assert agents.ping_death_interval == timedelta(seconds=45)
     assert agents.dead is False
     assert list(queue.dispatchers) == [uuid]
     assert queue.dispatchers[uuid] is agents
@@ -163,12 +163,12 @@ def test_pings_are_written_only_now_and_then(queue, agents):
     agents.ping.at = 0
     queue.dispatchers.ping(agents.UUID)
     assert agents.last_ping == NOW
-    set_now(NOW + timedelta(seconds=29))
+    set_now(NOW + timedelta(seconds=14))
     queue.dispatchers.ping(agents.UUID)
     assert agents.last_ping == NOW
-    set_now(NOW + timedelta(seconds=30))
+    set_now(NOW + timedelta(seconds=15))
     queue.dispatchers.ping(agents.UUID)
-    assert agents.last_ping == NOW + timedelta(seconds=30)
+    assert agents.last_ping == NOW + timedelta(seconds=15)
 
 
 def test_a_silent_sibling_is_deactivated_by_the_observer_s_clock(queue, agents, put):
@@ -180,10 +180,10 @@ def test_a_silent_sibling_is_deactivated_by_the_observer_s_clock(queue, agents, 
     other.activate()
     transaction.commit()
     assert not agents.dead
-    set_now(NOW + timedelta(seconds=60))
+    set_now(NOW + timedelta(seconds=45))
     queue.dispatchers.ping(other.UUID)
     assert agents.activated
-    set_now(NOW + timedelta(seconds=61))
+    set_now(NOW + timedelta(seconds=46))
     queue.dispatchers.ping(other.UUID)
     transaction.commit()
     assert agents.activated is None

@@ -22,16 +22,6 @@ EVENTS = "collective.clockwork.engine.events"
 TRACE = "collective.clockwork.engine.trace"
 
 
-@pytest.fixture
-def store(root):
-    def add(job):
-        root[f"job {len(root)}"] = job
-        transaction.commit()
-        return job
-
-    return add
-
-
 def test_a_success_callback_gets_the_result(store):
     job = store(Job(work.echo, 1))
     proxy = job.addCallbacks(work.mirror)

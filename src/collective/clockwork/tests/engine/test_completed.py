@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine import clock
 from collective.clockwork.engine.completed import CHUNK
 from collective.clockwork.engine.completed import Chunk
 from collective.clockwork.engine.completed import Completed
@@ -15,6 +16,7 @@ from datetime import timedelta
 from datetime import timezone
 
 import pytest
+import random
 import transaction
 
 
@@ -164,10 +166,67 @@ def test_finished_jobs_arrive_in_the_order_of_their_end(db, root, queue):
     assert all(job.agent is agent for job in jobs)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_the_number_is_right_whatever_comes_and_goes(completed, seed):
+    chance = random.Random(seed)
+    moment = NOW
+    completed.period = timedelta(hours=2)
+    for _step in range(150):
+        moment += MINUTE
+        set_now(moment)
+        jobs = list(completed)
+        what = chance.random()
+        if what < 0.5 or not jobs:
+            count = chance.choice((1, 3, CHUNK))
+            completed.extend([Job(work.mirror, number) for number in range(count)])
+        elif what < 0.9:
+            # The newest ones too, until their chunk is empty.
+            for job in jobs[: chance.choice((1, 2, CHUNK + 5))]:
+                assert completed.remove(job)
+        elif what < 0.95:
+            moment += timedelta(hours=chance.choice((1, 3)))
+        else:
+            completed.clear()
+        assert len(completed) == len(list(completed))
+
+
+def test_the_number_is_told_by_the_newest_chunk_alone(completed, elsewhere):
+    fill(completed, 4 * CHUNK)
+    connection = elsewhere()
+    seen = connection.get(completed._p_oid)
+    assert len(seen) == 4 * CHUNK
+    chunks = list(seen.chunks.values())
+    assert [chunk._p_changed is None for chunk in chunks] == [True] * 3 + [False]
+
+
+def test_a_collection_that_has_no_count_yet_gets_one(completed):
+    jobs = fill(completed, 2 * CHUNK)
+    for chunk in completed.chunks.values():
+        del chunk.total
+    del completed._left
+    assert len(completed) == len(jobs)
+    assert completed.remove(jobs[3])
+    completed.add(Job(work.answer))
+    assert completed.first().callable is work.answer
+    assert len(completed) == len(jobs)
+    assert completed.chunks[completed.chunks.maxKey()].total == len(jobs) + 1
+
+
+def test_forgetting_old_jobs_and_adding_new_ones_do_not_conflict(completed, elsewhere):
+    fill(completed, 3 * CHUNK - 1)
+    other = elsewhere()
+    there = other.get(completed._p_oid)
+    assert len(there) == 3 * CHUNK - 1
+    completed.add(Job(work.answer))
+    there.forget(clock.to_us(NOW + CHUNK * MINUTE))
+    transaction.commit()
+    other.transaction_manager.commit()
+    transaction.begin()
+    assert len(completed) == len(list(completed)) == 2 * CHUNK
+
+
 def test_adding_writes_one_small_record(completed):
     fill(completed, CHUNK // 2)
     completed.add(Job(work.answer))
-    written = [
-        obj for obj in completed._p_jar._registered_objects if isinstance(obj, Chunk)
-    ]
-    assert len(written) == 1
+    (written,) = completed._p_jar._registered_objects
+    assert isinstance(written, Chunk)

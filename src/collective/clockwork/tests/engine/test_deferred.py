@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine import monitordb
 from collective.clockwork.engine import pool
+from collective.clockwork.engine.dispatcher import getId
 from collective.clockwork.engine.interfaces import AbortedError
 from collective.clockwork.engine.interfaces import ACTIVE
 from collective.clockwork.engine.interfaces import COMPLETED
@@ -166,6 +168,23 @@ def test_it_occupies_no_thread(queue, start_dispatcher, db):
     assert wait_for_result(first) == "done"
 
 
+def test_its_job_is_told_of_as_active_until_it_fires(
+    start_dispatcher, queue, connection
+):
+    dispatcher = start_dispatcher(poll_interval=NEVER)
+    job = queue.put(Job(deferring.defer, "d"))
+    transaction.commit()
+    wait_until_deferred(job, dispatcher)
+    id = getId(job)
+    assert dispatcher.getActiveJobIds() == [id]
+    assert dispatcher.getActiveJobIds(queue="other") == []
+    assert dispatcher.getStatistics()["longest active"] == id
+    assert monitordb.jobs(connection, "active") == [id]
+    fire_elsewhere(wait_for_deferred().callback, "fired")
+    assert wait_for_result(job) == "fired"
+    wait_until(lambda: not dispatcher.getActiveJobIds(), "an idle pool")
+
+
 def test_it_keeps_its_place_in_a_quota(queue, start_dispatcher):
     queue.quotas.create("one", 1)
     dispatcher = start_dispatcher(poll_interval=NEVER)
@@ -249,6 +268,10 @@ def test_drain_ends_jobs_whose_deferred_has_fired_and_leaves_the_others(queue, d
     assert open_one.status == ACTIVE
     deferring.deferreds["d"].callback("later")
     assert wait_for_result(open_one) == "later"
+    # Its thread must not outlive the database.
+    wait_until(
+        lambda: len(open_one.agent.completed) == 2, "sweeping", begin=transaction.begin
+    )
 
 
 def test_an_agent_takes_no_more_of_them_than_a_limit(
@@ -345,7 +368,7 @@ def test_one_that_was_taken_over_meanwhile_is_begun_again_and_ends_once(
     fire_elsewhere(again.callback, "again")
     assert wait_for_result(job) == "again"
     assert list(ledger.values()) == ["again"]
-    assert not pool_of(dispatcher).deferred
+    wait_until(lambda: not pool_of(dispatcher).deferred, "the report")
 
 
 WITHOUT_TWISTED = """

@@ -173,6 +173,7 @@ def test_an_agent_that_is_added_later_gets_threads(db, queue, start_dispatcher):
 
 
 def test_an_agent_that_is_removed_loses_its_threads_alone(db, queue, start_dispatcher):
+    """In zc.async the threads of all agents of the queue stopped for one poll."""
     dispatcher = start_dispatcher(poll_interval=NEVER)
     agents = wait_for_agents(queue, dispatcher)
     agents["second"] = Agent(size=2)

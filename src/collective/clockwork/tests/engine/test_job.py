@@ -20,18 +20,6 @@ import time
 import transaction
 
 
-@pytest.fixture
-def store(root):
-    """Stores a job outside of queues, and returns it."""
-
-    def add(job):
-        root[f"job {len(root)}"] = job
-        transaction.commit()
-        return job
-
-    return add
-
-
 def test_calling_a_stored_job_runs_the_function_and_returns_its_result(store):
     job = store(Job(work.answer))
     assert job() == 42

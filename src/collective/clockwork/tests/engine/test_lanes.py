@@ -24,6 +24,9 @@ class CountingTree(dict):
         self[key] = value
         return 1
 
+    def maxKey(self):
+        return max(self)
+
 
 def test_many_jobs_at_one_key_keep_their_order_and_cost_one_try_each():
     lane = Lane()

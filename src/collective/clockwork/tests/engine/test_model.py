@@ -8,15 +8,18 @@ After each step these have to hold (``model`` refers to them by number):
 4. A quota is never exceeded, and in one of size 1 the order of queueing holds.
 5. What has ended stays as it is.
 6. In the end, whatever was killed, everything that was accepted has ended.
-7. A producer's commit never conflicts.
+7. A producer's commit never conflicts, unless its intake was closed as idle since
+   its transaction began.
 
-``CLOCKWORK_MODEL_EXAMPLES`` runs that many examples instead of a few, other
-ones each time; a failing one is printed with the steps that lead to it.
+``make model`` sets ``CLOCKWORK_MODEL_EXAMPLES``: that many examples instead of a
+few, other ones each time. A failing one is printed with the steps that lead to it.
 """
 
 from __future__ import annotations
 
+from collective.clockwork.engine.attempt import LOST
 from collective.clockwork.engine.interfaces import KEY
+from collective.clockwork.engine.tidy import Tidier
 from collective.clockwork.tests.engine import model
 from collective.clockwork.tests.engine.stepping import Process
 from datetime import timedelta
@@ -28,6 +31,7 @@ from hypothesis.stateful import invariant
 from hypothesis.stateful import rule
 from hypothesis.stateful import RuleBasedStateMachine
 from transaction.interfaces import TransactionError
+from ZODB.POSException import ConflictError
 
 import logging
 import os
@@ -38,11 +42,12 @@ import transaction
 EXAMPLES = os.environ.get("CLOCKWORK_MODEL_EXAMPLES")
 
 processes = st.integers(0, 1)
-#: Kind, quotas, seconds until it is due, a variation, and a callback.
+#: Kind, quotas, seconds until it is due and to begin in, a variation, a callback.
 jobs = st.tuples(
-    st.sampled_from(model.KINDS),
+    st.sampled_from(model.ALL_KINDS),
     st.sampled_from([(), (model.ORDERED,), (model.SIZED,)]),
     st.sampled_from([None, None, None, -5, 2]),
+    st.sampled_from([None, None, None, 6, 1]),
     st.booleans(),
     st.sampled_from([None, None, model.effect, model.effect_and_fail]),
 )
@@ -55,6 +60,8 @@ class Producer:
         self.tm = transaction.TransactionManager()
         self.connection = db.open(self.tm)
         self.put: list = []
+        #: Whether intakes were closed since its transaction began.
+        self.tidied = False
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -66,6 +73,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.world = model.World()
         self.producers = [Producer(self.world.db) for _ in range(3)]
         self.uuids = list(model.UUIDS)
+        self.tidier = Tidier()
         self.count = 0
 
     def teardown(self):
@@ -97,12 +105,12 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def queue(self, producer, jobs, commit):
         who = self.producers[producer]
-        for kind, quota_names, due, odd, callback in jobs:
-            self._put(who, kind, quota_names, due, odd, callback)
+        for job in jobs:
+            self._put(who, *job)
         if commit:
             self.end(producer, True)
 
-    def _put(self, who, kind, quota_names, due, odd, callback):
+    def _put(self, who, kind, quota_names, due, within, odd, callback):
         root = who.connection.root()
         self.count += 1
         name = f"{self.count}"
@@ -111,7 +119,9 @@ class QueueMachine(RuleBasedStateMachine):
             job.addCallback(model.Job(callback, root["ledger"], f"{name} callback"))
         if due is not None:
             due = self.world.now + timedelta(seconds=due)
-        root[KEY][""].put(job, begin_after=due)
+        if within is not None:
+            within = timedelta(seconds=within)
+        root[KEY][""].put(job, begin_after=due, begin_by=within)
         who.put.append((name, job))
 
     @rule(producer=st.integers(0, 2), commit=st.booleans())
@@ -119,16 +129,21 @@ class QueueMachine(RuleBasedStateMachine):
         """The next transaction begins at once, and with it what it sees."""
         who = self.producers[producer]
         if commit:
-            # 7
-            who.tm.commit()
-            for name, job in who.put:
-                self.world.accepted.append(
-                    model.Accepted(name, job._p_oid, job.quota_names)
-                )
+            try:
+                who.tm.commit()
+                for name, job in who.put:
+                    self.world.accepted.append(
+                        model.Accepted(name, job._p_oid, job.quota_names)
+                    )
+            except ConflictError:
+                # 7: except with an intake that was closed after an idle hour.
+                assert who.tidied
+                who.tm.abort()
         else:
             who.tm.abort()
         who.put = []
         who.tm.begin()
+        who.tidied = False
 
     # Workers
 
@@ -171,9 +186,7 @@ class QueueMachine(RuleBasedStateMachine):
         world = self.world
         old = world.processes[process]
         if how == "take over":
-            agents = world.queue.dispatchers[old.uuid]
-            if agents.activated:
-                self._change(agents.deactivate)
+            self._take_over(old)
             return
         if how == "kill":
             old.kill()
@@ -185,6 +198,40 @@ class QueueMachine(RuleBasedStateMachine):
         uuid = next(uuid for uuid in self.uuids if uuid not in others)
         self.uuids.append(self.uuids.pop(self.uuids.index(uuid)))
         world.processes[process] = Process(world.db, uuid)
+
+    def _take_over(self, process) -> bool:
+        agents = self.world.queue.dispatchers.get(process.uuid)
+        if agents is None or not agents.activated:
+            return False
+        return self._change(agents.deactivate)
+
+    @rule(process=processes, claimed=st.booleans())
+    def come_too_late(self, process, claimed):
+        """A thread is about to commit when others take its job, and maybe begin it.
+
+        Its process throws away what it did.
+        """
+        world = self.world
+        worker = world.processes[process]
+        worker.start_work()
+        if not worker.workers:
+            return
+        thread = worker.workers[0]
+        for _ in range(3):
+            if thread.where == "commit":
+                break
+            worker.work(0)
+        (ticket,) = [r.ticket for r in worker.running(thread)] or [None]
+        job = None if ticket is None else world.queue._p_jar.get(ticket.oid)
+        if job is None or not self._take_over(worker):
+            return
+        if claimed:
+            self.poll_to_the_end(1 - process)
+        thread.finish()
+        worker.work(0)
+        world.tm.begin()
+        if job.attempt != ticket.attempt:
+            assert worker.report(ticket) == LOST, f"{job!r} came too late"
 
     # Others
 
@@ -225,6 +272,25 @@ class QueueMachine(RuleBasedStateMachine):
         allowed = self.world.allowed
         allowed[model.SIZED] = max(allowed[model.SIZED], size)
         self._change(lambda: setattr(quota, "size", size))
+
+    @rule(index=st.integers(0, 5), fails=st.booleans())
+    def fire(self, index, fails):
+        self.world.fire(index, fails)
+
+    @rule(process=processes, taste=st.sampled_from(model.TASTES))
+    def prefer(self, process, taste):
+        """An agent takes other jobs from now on."""
+        filter, chooser = taste
+        uuid = self.world.processes[process].uuid
+        self.world.give_taste(uuid, filter=filter, chooser=chooser)
+
+    @rule(hours=st.sampled_from([0, 0.5, 2]))
+    def tidy(self, hours):
+        self.world.pass_time(hours * 3600)
+        queues = self.world.queue.parent
+        if self._change(lambda: self.tidier.tidy(queues)):
+            for producer in self.producers:
+                producer.tidied = True
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 2, 5]))
     def pass_time(self, seconds):

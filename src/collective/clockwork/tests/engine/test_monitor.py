@@ -142,6 +142,7 @@ def test_an_unknown_tool_is_answered_with_the_known_ones():
     ],
 )
 def test_durations_leave_out_what_is_zero_and_keep_fractions(duration, shown):
+    """In zc.async the fractions of seconds were lost."""
     assert json.loads(monitortext.to_text(duration)) == shown
 
 

@@ -13,27 +13,14 @@ from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.monitoring import activate
 from collective.clockwork.tests.engine.monitoring import ago
-from collective.clockwork.tests.engine.monitoring import answer_of
 from collective.clockwork.tests.engine.monitoring import FIRST
 from collective.clockwork.tests.engine.monitoring import hold
 from collective.clockwork.tests.engine.monitoring import ids
 from collective.clockwork.tests.engine.monitoring import NOW
 from collective.clockwork.tests.engine.monitoring import put
 
-import json
 import pytest
 import transaction
-
-
-@pytest.fixture
-def ask(db):
-    """Gives a command as a monitor does; returns the text of the answer."""
-    return lambda *words: answer_of(db, *words)
-
-
-@pytest.fixture
-def ask_json(ask):
-    return lambda *words: json.loads(ask(*words))
 
 
 # Completed jobs

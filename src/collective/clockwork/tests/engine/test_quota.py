@@ -270,6 +270,21 @@ def test_a_held_job_of_a_quota_takes_no_place_before_its_time(put, queue):
     assert queue.claim() is held
 
 
+def test_a_held_job_keeps_its_place_before_a_slow_clock(put, queue, quota):
+    set_now(NOW)
+    put("held", begin_after=NOW + timedelta(seconds=2))
+    put("behind")
+    set_now(NOW + timedelta(seconds=2))
+    held = queue.claim(lambda job: job.args == ["held"])
+    assert list(quota) == [held]
+    transaction.commit()
+    # Another worker, by whose clock that one should not have begun.
+    set_now(NOW)
+    assert queue.claim() is None
+    quota.clean()
+    assert list(quota) == [held]
+
+
 def test_quota_names_changed_while_waiting_count(db, put, queue):
     queue.quotas.create("none", 0)
     job = put("moved", "none")

@@ -133,6 +133,7 @@ def test_the_documented_example_runs(queue, install, monkeypatch):
 
 
 def test_stopping_the_reactor_stops_the_dispatcher_first(queue, install):
+    """In zc.async's Twisted mode the entry in the database stayed active."""
     dispatcher = install(with_reactor())
     wait_until(lambda: dispatcher.stations, "a station")
     dispatcher.reactor.callFromThread(dispatcher.reactor.stop)

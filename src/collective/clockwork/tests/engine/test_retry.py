@@ -28,6 +28,7 @@ from datetime import timedelta
 from datetime import timezone
 from uuid import uuid4
 from ZODB.POSException import ConflictError
+from zope.component import getGlobalSiteManager
 from zope.component import provideAdapter
 from zope.interface.verify import verifyObject
 
@@ -74,16 +75,6 @@ def trouble():
     yield start
     for synch in made:
         transaction.manager.unregisterSynch(synch)
-
-
-@pytest.fixture
-def store(root):
-    def add(job):
-        root[f"job {len(root)}"] = job
-        transaction.commit()
-        return job
-
-    return add
 
 
 @pytest.fixture
@@ -190,6 +181,8 @@ def test_without_a_factory_the_adapter_is_used_and_then_four_times(components):
     assert type(Job(work.answer).getRetryPolicy()) is RetryCommonFourTimes
     provideAdapter(NeverRetry, (IJob,), IRetryPolicy)
     assert type(Job(work.answer).getRetryPolicy()) is NeverRetry
+    getGlobalSiteManager().unregisterAdapter(NeverRetry, (IJob,), IRetryPolicy)
+    assert type(Job(work.answer).getRetryPolicy()) is RetryCommonFourTimes
 
 
 def test_a_name_as_factory_means_a_named_adapter(components):
@@ -270,6 +263,41 @@ def test_a_policy_may_put_a_job_off_until_a_naive_utc_time(queue, assigned, func
     assert job() is job
     assert job.status == interfaces.PENDING
     assert job.begin_after == datetime(3000, 1, 1, tzinfo=timezone.utc)
+
+
+@pytest.mark.parametrize("function", ["flaky", "fail_at_commit"])
+@pytest.mark.parametrize("decision", [timedelta(), -timedelta(1), datetime(2001, 1, 1)])
+def test_a_policy_that_puts_a_job_off_until_now_lets_it_be_first(
+    db, queue, assigned, monkeypatch, function, decision
+):
+    monkeypatch.setattr(work.InAnHour, "decision", decision)
+    job = assigned(getattr(work, function), "now", 1, ValueError, policy=work.InAnHour)
+    agent = job.agent
+    other = queue.put(work.answer)
+    transaction.commit()
+    assert job() is job
+    assert list(agent) == []
+    assert list(queue) == [job, other]
+    assert agent.claimJob() is job
+    transaction.commit()
+    assert job() == 2
+    assert agent.claimJob() is other
+
+
+@pytest.mark.parametrize("function", ["flaky", "fail_at_commit"])
+def test_a_worker_puts_a_job_that_may_go_on_now_before_the_others(
+    db, root, queue, monkeypatch, function
+):
+    monkeypatch.setattr(work.InAnHour, "decision", timedelta())
+    jobs = [Job(getattr(work, function), "worker", 1, ValueError), Job(work.answer)]
+    for job in jobs:
+        job.retry_policy_factory = work.InAnHour
+        queue.put(job)
+        transaction.commit()
+    drain(db)
+    transaction.begin()
+    assert [job.result for job in jobs] == [2, 42]
+    assert list(jobs[0].agent.completed) == jobs[::-1]
 
 
 @pytest.mark.parametrize("decision", ["again_now", "later"])
@@ -411,12 +439,10 @@ def test_a_job_that_is_not_active_cannot_be_interrupted(queue):
         job.handleInterrupt()
 
 
-def test_interrupting_a_job_among_its_callbacks_resumes_them(store):
+def test_interrupting_a_job_among_its_callbacks_resumes_them(among_callbacks):
     job = Job(work.answer)
     callback = job.addCallback(work.triple)
-    store(job)
-    job._status, job._result = 2, 42
-    transaction.commit()
+    among_callbacks(job)
     job.handleInterrupt()
     assert callback.result == 126
     assert job.status == interfaces.COMPLETED
@@ -436,14 +462,15 @@ def test_a_retry_is_granted_while_the_deadline_is_ahead_mended_deadline(db, queu
     assert job.result == 2
 
 
-def test_an_interrupted_callback_that_may_not_retry_ends_mended_stuck_parent(store):
+def test_an_interrupted_callback_that_may_not_retry_ends_mended_stuck_parent(
+    among_callbacks,
+):
     """zc.async raised BadStatusError, and the parent never ended."""
     job = Job(work.answer)
     callback = Job(work.triple)
     callback.retry_policy_factory = NeverRetry
     job.addCallback(callback)
-    store(job)
-    job._status, job._result = 2, 42
+    among_callbacks(job)
     callback._status = 1
     transaction.commit()
     job.handleInterrupt()

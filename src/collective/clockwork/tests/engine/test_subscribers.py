@@ -56,7 +56,7 @@ def empty_db(tmp_path, components):
 
 
 @pytest.fixture
-def added():
+def added(components):
     """Events about things that were added."""
     events = []
     provideHandler(adapter(IObjectAdded)(lambda event: events.append(event)))
@@ -124,24 +124,13 @@ def test_queues_that_are_there_stay(db, root, queue, added):
     assert list(root[KEY][""]) == [job]
 
 
-def test_queues_in_another_database_are_reached_from_the_opened_one(
-    tmp_path, components, added
-):
-    databases = {}
-    main = ZODB.DB(
-        FileStorage(str(tmp_path / "main.fs")),
-        database_name="main",
-        databases=databases,
-    )
-    other = ZODB.DB(
-        FileStorage(str(tmp_path / "async.fs")),
-        database_name="async",
-        databases=databases,
-    )
-    subscribers.multidb_queue_installer(DatabaseOpened(main))
+def test_queues_in_another_database_are_reached_from_the_opened_one(added, databases):
+    configure.base()
+    main, other = databases["main"], databases["async"]
     connection = main.open()
     queues = connection.root()[KEY]
     assert queues[""]._p_jar.db() is other
+    assert IQueue(connection) is IQueue(connection.root()) is queues[""]
     assert connection.get_connection("async").root()[KEY]._p_oid == queues._p_oid
     assert [event.name for event in added] == [KEY, ""]
     job = queues[""].put(work.answer)
@@ -151,8 +140,6 @@ def test_queues_in_another_database_are_reached_from_the_opened_one(
     assert job.result == 42
     transaction.abort()
     connection.close()
-    main.close()
-    other.close()
 
 
 def test_handlers_hear_of_events_in_a_process_that_imports_the_installers_alone():

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collective.clockwork.engine import clock
 from collective.clockwork.engine.agent import Agent
+from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import DRAIN_UUID
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.engine.tidy import forget_gone_dispatchers
 from collective.clockwork.engine.tidy import forget_old_jobs
 from collective.clockwork.engine.tidy import IDLE_INTAKE
+from collective.clockwork.engine.tidy import INTERVAL
 from collective.clockwork.engine.tidy import Tidier
 from collective.clockwork.tests.engine import work
 from datetime import timedelta
@@ -36,7 +38,8 @@ def used_intakes(queue):
     return set(queue.intakes.by_name) - set(queue.intakes.stock)
 
 
-def test_an_intake_that_was_idle_for_an_hour_is_closed(db, root, queue, tidier):
+def leave_idle(db, queue, tidier):
+    """Put and run a job, and let an hour pass: its intake is retired."""
     queue.put(work.answer)
     transaction.commit()
     drain(db)
@@ -45,18 +48,62 @@ def test_an_intake_that_was_idle_for_an_hour_is_closed(db, root, queue, tidier):
     pass_time(IDLE_INTAKE + MOMENT)
     tidier.tidy(queue.parent)
     transaction.commit()
+
+
+def tidy_later(queue, tidier):
+    transaction.begin()
+    pass_time(INTERVAL + MOMENT)
+    tidier.tidy(queue.parent)
+    transaction.commit()
+
+
+def test_an_intake_that_was_idle_for_an_hour_is_retired_and_closed(db, queue, tidier):
+    leave_idle(db, queue, tidier)
+    (name,) = used_intakes(queue)
+    intake = queue.intakes.by_name[name]
+    assert not intake.usable and not intake.closed
+    tidy_later(queue, tidier)
+    assert used_intakes(queue) == set()
+    assert intake.closed
+
+
+def test_a_put_that_was_under_way_when_its_intake_retired_arrives(
+    db, queue, tidier, elsewhere
+):
+    producer = elsewhere()
+    there = producer.root()[KEY][""]
+    there.put(work.answer)
+    producer.transaction_manager.commit()
+    drain(db)
+    # The producer's transaction has begun, and does not see what comes now.
+    producer.transaction_manager.begin()
+    there.intakes.by_name.values()
+    transaction.begin()
+    leave_idle(db, queue, tidier)
+    late = there.put(work.answer)
+    producer.transaction_manager.commit()
+    tidy_later(queue, tidier)
+    assert len(queue) == 1
+    assert drain(db) == 1
+    producer.transaction_manager.begin()
+    assert late.result == 42
+    tidy_later(queue, tidier)
     assert used_intakes(queue) == set()
 
 
-def test_a_producer_whose_intake_was_closed_gets_another(db, queue, tidier):
+def test_a_producer_whose_intake_was_retired_gets_another(db, queue, tidier):
+    leave_idle(db, queue, tidier)
+    (before,) = used_intakes(queue)
     queue.put(work.answer)
     transaction.commit()
-    drain(db)
-    transaction.begin()
-    tidier.tidy(queue.parent)
-    pass_time(IDLE_INTAKE + MOMENT)
-    tidier.tidy(queue.parent)
-    transaction.commit()
+    assert len(used_intakes(queue)) == 2
+    assert not len(queue.intakes.by_name[before])
+    assert drain(db) == 1
+
+
+def test_a_producer_whose_intake_was_closed_gets_another(db, queue, tidier):
+    leave_idle(db, queue, tidier)
+    tidy_later(queue, tidier)
     job = queue.put(work.answer)
     transaction.commit()
     assert drain(db) == 1

@@ -11,6 +11,7 @@ from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.subscribers import AgentInstaller
 from collective.clockwork.engine.testing import wait_until
+from collective.clockwork.tests.engine import tied as tie
 from collective.clockwork.tests.engine import work
 from pathlib import Path
 from uuid import UUID
@@ -74,14 +75,24 @@ def process_id() -> int:
     return os.getpid()
 
 
+def tied(command: list[str]) -> list[str]:
+    """This command, as one that does not outlive the process that starts it."""
+    # Without site-packages, which it does not need, it costs a few milliseconds.
+    return [sys.executable, "-I", "-S", tie.__file__, str(os.getpid()), *command]
+
+
 class Process:
-    """A process that is ended at the latest by ``end``."""
+    """A process that is ended at the latest by ``end``, or when this one ends.
+
+    It must be started by a thread that lives as long as it is needed: for the
+    kernel it is that thread whose end counts.
+    """
 
     def __init__(self, command: list[str], log: Path):
         self.log = log
         with open(log, "ab") as stream:
             self.process = subprocess.Popen(
-                command, stdout=stream, stderr=stream, cwd=log.parent
+                tied(command), stdout=stream, stderr=stream, cwd=log.parent
             )
 
     def said(self) -> str:

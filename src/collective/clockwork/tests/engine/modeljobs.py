@@ -1,0 +1,164 @@
+"""The jobs of the model, and what its agents take."""
+
+from __future__ import annotations
+
+from collective.clockwork.engine import local
+from collective.clockwork.engine.agent import chooseFirst
+from collective.clockwork.engine.compose import parallel
+from collective.clockwork.engine.compose import serial
+from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.retry import RetryCommonFourTimes
+from datetime import timedelta
+from twisted.internet.defer import Deferred
+
+
+#: Jobs of this one, whose size stays 1, have to end in their order.
+ORDERED = "one"
+#: The size of this one is changed.
+SIZED = "few"
+
+
+# What the jobs do
+
+
+def effect(ledger, name, *args):
+    ledger[name] = ledger.get(name, 0) + 1
+    return name
+
+
+def effect_and_fail(ledger, name, *args):
+    effect(ledger, name)
+    raise ValueError("after its effect")
+
+
+def effect_on_all(ledger, name, shared):
+    """Conflicts with all others of its kind."""
+    shared.add()
+    return effect(ledger, name)
+
+
+def effect_later(ledger, name):
+    """Does not work at its first attempt."""
+    effect(ledger, name)
+    if not local.getJob()._tries:
+        raise LookupError("not yet")
+    return name
+
+
+def effect_and_inner(ledger, name, quota_names, wrong):
+    """Queues a job, and waits for it."""
+    effect(ledger, name)
+    function = effect_and_fail if wrong else effect
+    inner = Job(function, ledger, f"{name} inner")
+    inner.quota_names = quota_names
+    local.getJob().annotations["inner"] = inner
+    return local.getQueue().put(inner)
+
+
+def end_of_batch(ledger, name, *jobs):
+    return effect(ledger, name)
+
+
+def effect_in_parts(ledger, name):
+    """Commits in the middle; what it did up to there may happen again."""
+    effect(ledger, f"{name} before")
+    ledger._p_jar.transaction_manager.commit()
+    return effect(ledger, name)
+
+
+class Watched(Deferred):
+    """Knows whether somebody waits for it."""
+
+    watched = False
+
+    def addBoth(self, *args, **kwargs):
+        self.watched = True
+        return super().addBoth(*args, **kwargs)
+
+
+#: Dispatcher, name and Deferred of each call below that nobody has fired.
+promised: list[tuple] = []
+
+
+def effect_and_defer(ledger, name):
+    """Its effect is committed when it returns, its result comes later."""
+    effect(ledger, name)
+    deferred = Watched()
+    promised.append((local.getDispatcher(), name, deferred))
+    return deferred
+
+
+class PutOff(RetryCommonFourTimes):
+    """Looks again three seconds later."""
+
+    def jobError(self, failure, data_cache):
+        if failure.check(LookupError):
+            return timedelta(seconds=3)
+        return super().jobError(failure, data_cache)
+
+
+KINDS = ["plain", "fails", "shared", "later", "returns", "serial", "parallel"]
+#: And those that need somebody to go on with them, or do a part twice.
+ALL_KINDS = [*KINDS, "parts", "defers"]
+
+
+def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
+    """A job of this kind; ``odd`` varies what stands inside it."""
+    ledger = root["ledger"]
+    if kind == "fails":
+        job = Job(effect_and_fail, ledger, name)
+    elif kind == "shared":
+        job = Job(effect_on_all, ledger, name, root["shared"])
+    elif kind == "later":
+        job = Job(effect_later, ledger, name)
+        job.retry_policy_factory = PutOff
+    elif kind == "returns":
+        inner_quotas = quota_names if odd else ()
+        job = Job(effect_and_inner, ledger, name, inner_quotas, not odd)
+    elif kind in ("serial", "parallel"):
+        members = [Job(effect, ledger, f"{name}.{n}") for n in range(2)]
+        members.append(Job(effect_and_fail, ledger, f"{name}.2"))
+        if odd:
+            for member in members:
+                member.quota_names = quota_names
+        batch = serial if kind == "serial" else parallel
+        job = batch(*members, postprocess=Job(end_of_batch, ledger, f"{name}.end"))
+    elif kind == "parts":
+        job = Job(effect_in_parts, ledger, name)
+    elif kind == "defers":
+        job = Job(effect_and_defer, ledger, name)
+    else:
+        job = Job(effect, ledger, name)
+    job.quota_names = quota_names
+    return job
+
+
+# What an agent takes
+
+
+def takes_free(job) -> bool:
+    return not job.quota_names
+
+
+def takes_ordered(job) -> bool:
+    return job.quota_names == (ORDERED,)
+
+
+def takes_nothing(job) -> bool:
+    return False
+
+
+def choose_ordered(agent):
+    return agent.queue.claim(takes_ordered)
+
+
+#: What an agent may be given: its filter and its chooser.
+TASTES = [
+    (None, None),
+    (None, None),
+    (takes_free, None),
+    (takes_ordered, None),
+    (takes_nothing, None),
+    (None, chooseFirst),
+    (None, choose_ordered),
+]
