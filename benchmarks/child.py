@@ -52,22 +52,26 @@ def worker(db, threads: int, uuid: str | None = None) -> None:
     say(**{f"{who}_conflicts": n for who, n in conflicts.items()})
 
 
-def bare(db, threads: int, commits: int, first: int = 0) -> None:
+def bare(db, threads: int, commits: int, first: int = 0, fresh: bool = False) -> None:
     """Commits of small changes by threads, each to an object of its own.
 
-    The objects are those from the number ``first`` on.
+    The objects are those from the number ``first`` on. With ``fresh`` each commit
+    is of another one, which has to be loaded first.
     """
 
     def commit_all(position: int, barrier) -> None:
         tm = transaction.TransactionManager()
         connection = db.open(tm)
-        target = connection.root()["targets"][position]
+        targets = connection.root()["targets"]
+        target = targets[position]
         target.touch()
         tm.commit()
+        begin = threads + position * commits
+        mine = [targets[n] for n in range(begin, begin + commits)] if fresh else []
         barrier.wait()
-        for _ in range(commits):
+        for number in range(commits):
             tm.begin()
-            target.touch()
+            (mine[number] if fresh else target).touch()
             tm.commit()
         barrier.wait()
         connection.close()
@@ -87,7 +91,7 @@ def bare(db, threads: int, commits: int, first: int = 0) -> None:
     say(per_second=threads * commits / took)
 
 
-def producer(db, puts: int, write: bool = False) -> None:
+def producer(db, puts: int, write: bool = False, groupable: bool = False) -> None:
     """One job in each transaction, as fast as it goes."""
     connection = db.open()
     queue = connection.root()[KEY][""]
@@ -102,7 +106,7 @@ def producer(db, puts: int, write: bool = False) -> None:
         while True:
             transaction.begin()
             job = Job(targets[number].touch) if write else Job(work.nothing, number)
-            queue.put(job)
+            queue.put(job, groupable=groupable)
             try:
                 transaction.commit()
                 break

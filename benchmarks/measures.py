@@ -67,6 +67,15 @@ def bare_commits(commits: int, kind=Server) -> float:
             return child.figures()["per_second"]
 
 
+def loaded_commits(commits: int) -> float:
+    """The same, of objects that have to be loaded first, as jobs have to be."""
+    with database(commits + 3) as (server, _db):
+        options = {"threads": 3, "commits": commits // 3, "fresh": True}
+        with Child("bare", server.address, **options) as child:
+            child.ready().go()
+            return child.figures()["per_second"]
+
+
 def two_processes(commits: int) -> float:
     """Pairs of small commits per second, one of each pair by another process.
 
@@ -88,10 +97,17 @@ def two_processes(commits: int) -> float:
         return min(child.figures()["per_second"] for child in children)
 
 
-def drain(jobs: int, write: bool, processes: int, threads: int, kind=Server) -> dict:
+def drain(
+    jobs: int,
+    write: bool,
+    processes: int,
+    threads: int,
+    kind=Server,
+    groupable: bool = False,
+) -> dict:
     """Jobs per second from the first start to the last end, all queued before."""
     with database(jobs if write else 0, kind) as (server, db):
-        queues.put_many(db, jobs, write)
+        queues.put_many(db, jobs, write, groupable=groupable)
         with workers(server.address, processes, threads) as started:
             queues.wait_until_empty(db, jobs)
             memory = [child.peak_memory() for child in started]
@@ -144,11 +160,12 @@ def growth(puts: int) -> dict:
         }
 
 
-def end_to_end(jobs: int) -> float:
+def end_to_end(jobs: int, groupable: bool = False) -> float:
     """Jobs per second, one put per transaction while a worker runs them."""
+    options = {"puts": jobs, "write": True, "groupable": groupable}
     with database(jobs) as (server, db):
         with (
-            Child("producer", server.address, puts=jobs, write=True) as child,
+            Child("producer", server.address, **options) as child,
             workers(server.address, 1, 3),
         ):
             child.ready()

@@ -48,7 +48,12 @@ def _queue(db):
 
 
 def put_many(
-    db, count: int, write: bool, quota: str | None = None, begin_after=None
+    db,
+    count: int,
+    write: bool,
+    quota: str | None = None,
+    begin_after=None,
+    **options,
 ) -> None:
     """Put jobs in batches, by several connections in turn, in order."""
     managers = [transaction.TransactionManager() for _ in range(PRODUCERS)]
@@ -64,7 +69,7 @@ def put_many(
                 job = Job(work.nothing, number)
             if quota is not None:
                 job.quota_names = (quota,)
-            root[KEY][""].put(job, begin_after=begin_after)
+            root[KEY][""].put(job, begin_after=begin_after, **options)
         tm.commit()
     for connection in connections:
         connection.close()

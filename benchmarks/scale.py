@@ -8,8 +8,8 @@ from collective.clockwork.engine.agent import Agent
 from collective.clockwork.engine.attempt import DONE
 from collective.clockwork.engine.base import identity
 from collective.clockwork.engine.claims import Claim
-from collective.clockwork.engine.claims import sweep
 from collective.clockwork.engine.interfaces import KEY
+from collective.clockwork.engine.sweeping import sweep
 from contextlib import ExitStack
 from datetime import timedelta
 from measures import database

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from chaos import optionchecks
 from chaos.ledger import LEDGER
+from chaos.ledger import NOT_QUEUED
 from chaos.ledger import Record
 from collections import Counter
 from collections import defaultdict
+from collections.abc import Iterable
 from collections.abc import Iterator
 from collective.clockwork.engine.failure import isFailure
 from collective.clockwork.engine.interfaces import KEY
@@ -19,7 +22,10 @@ import contextlib
 MUST_FAIL = {
     "failing": "ValueError",
     "unstorable": "TypeError",
-    "poison": "AbortedError",
+    "poison": "QuarantinedError",
+    "grouped failing": "ValueError",
+    "overdue": "JobTimeoutError",
+    "hanging": "JobTimeoutError",
 }
 #: The error with which any job may end: it was interrupted too often.
 MAY_FAIL = "AbortedError"
@@ -38,6 +44,8 @@ def every_job(root) -> Iterator[tuple]:
     But not of those that a batch has not put, and never will because it failed.
     """
     for name, record in records(root):
+        if record.answer in NOT_QUEUED:
+            continue
         batch = record.kind in ("serial", "parallel")
         failed = batch and error_of(record.job) is not None
         yield name, record.kind, record.job, record.entry
@@ -96,22 +104,34 @@ def snapshot(root) -> dict:
 def violations(root, directory: Path) -> list[str]:
     """All that is not as it must be, in words."""
     found = [f"not finished: {text}" for text in unfinished(root)]
+    rows = list(records(root))
+    allowed = {name: optionchecks.allowed_errors(record) for name, record in rows}
     for name, kind, job, entry in every_job(root):
-        found += check_effect(name, kind, job, entry)
+        found += check_effect(name, kind, job, entry, allowed.get(name, {None}))
     found += check_places(root)
     found += check_order(root)
-    found += check_overlap(root, directory)
+    spans = read_spans(directory)
+    found += check_overlap(root, spans)
+    found += optionchecks.check_answers(rows)
+    found += optionchecks.check_loops(rows, directory, lambda job: not error_of(job))
+    found += optionchecks.check_alone(rows, spans)
     return found
 
 
-def check_effect(name: str, kind: str, job, entry) -> Iterator[str]:
-    """A job ended as its kind must, and its effect is there once or not at all."""
+def check_effect(
+    name: str, kind: str, job, entry, allowed: Iterable = (None,)
+) -> Iterator[str]:
+    """A job ended as its kind must, and its effect is there once or not at all.
+
+    ``allowed`` are names of errors that a job of no such kind may end with.
+    """
     error = error_of(job)
     if kind in MUST_FAIL:
         if error not in (MUST_FAIL[kind], MAY_FAIL):
             yield f"{name} should have failed, and ended with {error}"
-    elif error not in (None, MAY_FAIL):
-        yield f"{name} failed: {job.result.getErrorMessage()}"
+    elif error not in (*allowed, MAY_FAIL):
+        said = "nothing" if error is None else job.result.getErrorMessage()
+        yield f"{name} should not have ended with {error}, and failed: {said}"
     expected = 1 if error is None else 0
     if kind in ("serial", "parallel") and error is None and not job.result:
         yield f"{name} has the result {job.result!r}"
@@ -161,12 +181,8 @@ def check_ascending(places: list[tuple]) -> Iterator[str]:
             yield f"{name} was the {place}. to commit, and the {number}. queued"
 
 
-def check_overlap(root, directory: Path) -> Iterator[str]:
-    """No two of the quota "line" ran at once, but for those taken for dead.
-
-    An attempt that was taken over may still run in a process that was frozen;
-    it cannot commit. So those attempts are compared that have committed.
-    """
+def read_spans(directory: Path) -> dict[tuple, list[float]]:
+    """Key and attempt of a job to the moments at which it began and ended."""
     spans: dict[tuple, list[float]] = defaultdict(list)
     for path in directory.glob("line-*.txt"):
         for line in path.read_text().splitlines():
@@ -174,6 +190,15 @@ def check_overlap(root, directory: Path) -> Iterator[str]:
             with contextlib.suppress(ValueError):
                 moment, _, key, attempt = line.rsplit(None, 3)
                 spans[key, int(attempt)].append(float(moment))
+    return spans
+
+
+def check_overlap(root, spans: dict) -> Iterator[str]:
+    """No two of the quota "line" ran at once, but for those taken for dead.
+
+    An attempt that was taken over may still run in a process that was frozen;
+    it cannot commit. So those attempts are compared that have committed.
+    """
     last, last_name = 0.0, ""
     for name, record in records(root):
         if record.kind != "line" or not record.entry.effects:

@@ -10,17 +10,27 @@ import random
 
 #: Kind of job to how many of a thousand are of it.
 KINDS = {
-    "plain": 480,
-    "line": 190,
+    "plain": 320,
+    "ranked": 40,
+    "grouped": 60,
+    "grouped failing": 10,
+    "async": 30,
+    "cancelled": 30,
+    "stoppable": 8,
+    "overdue": 8,
+    "unique": 60,
+    "line": 150,
     "pair": 50,
     "callback": 70,
     "failing": 40,
     "wobbly": 40,
-    "delayed": 80,
+    "delayed": 60,
     "serial": 20,
     "parallel": 20,
     "unstorable": 10,
 }
+#: Keys of the unique jobs: what is done with a second one.
+KEYS = ("refuse", "drop", "replace", "debounce")
 #: Jobs in a batch, besides the batch itself.
 MEMBERS = 3
 
@@ -33,6 +43,8 @@ class Size:
     rows: int
     poison: int
     large: int
+    resumable: int
+    hanging: int
     kills: int
     freezes: int
     vote_freezes: int
@@ -50,6 +62,8 @@ LONG = Size(
     rows=9500,
     poison=4,
     large=20,
+    resumable=40,
+    hanging=5,
     kills=310,
     freezes=20,
     vote_freezes=4,
@@ -61,8 +75,10 @@ LONG = Size(
 )
 SHORT = Size(
     rows=400,
-    poison=0,
+    poison=1,
     large=1,
+    resumable=4,
+    hanging=1,
     kills=10,
     freezes=1,
     vote_freezes=0,
@@ -82,6 +98,12 @@ class Row:
     kind: str
     seconds: float
     delay: float
+    #: 0 for most.
+    priority: int
+    #: Of a unique job.
+    key: str | None
+    #: A job that is to be cancelled is so when that many more are queued.
+    cancelled_after: int
 
 
 def rows(seed: int, size: Size, producer: int) -> list[Row]:
@@ -90,10 +112,11 @@ def rows(seed: int, size: Size, producer: int) -> list[Row]:
     count = size.rows // size.producers
     kinds = chance.choices(list(KINDS), list(KINDS.values()), k=count)
     if producer:
-        # One producer queues all that has an order.
-        kinds = ["plain" if kind == "line" else kind for kind in kinds]
+        # One producer queues all that has an order, or a key that is looked up.
+        kinds = ["plain" if kind in ("line", "unique") else kind for kind in kinds]
     else:
         rare = ["poison"] * size.poison + ["large"] * size.large
+        rare += ["resumable"] * size.resumable + ["hanging"] * size.hanging
         places = chance.sample(range(count), len(rare))
         for place, kind in zip(places, rare, strict=True):
             kinds[place] = kind
@@ -102,6 +125,9 @@ def rows(seed: int, size: Size, producer: int) -> list[Row]:
             kind=kind,
             seconds=chance.choice((0, 0, 0, 0, 0, 0.002, 0.02, 0.1)),
             delay=chance.uniform(0.2, 6) if kind == "delayed" else 0,
+            priority=chance.choice((-7, 3, 3, 20)) if kind == "ranked" else 0,
+            key=chance.choice(KEYS) if kind == "unique" else None,
+            cancelled_after=chance.choice((1, 1, 4, 15, 30)),
         )
         for kind in kinds
     ]

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 from chaos import plan
+from chaos.ledger import cancel
+from chaos.ledger import CANCELLED
 from chaos.ledger import LEDGER
 from chaos.ledger import put
 from chaos.opening import insist
@@ -29,15 +31,26 @@ def main(port: str, seed: str, size: str, number: str, seconds: str) -> None:
     connection = insist(db.open)
     root = insist(connection.root)
     position = insist(lambda: len(root[LEDGER][int(number)]))
-    while position < len(planned):
+    open_cancels = insist(lambda: cancels_left(root[LEDGER][int(number)]))
+    while position < len(planned) or open_cancels:
         begun = time.monotonic()
+        kind = planned[position].kind if position < len(planned) else None
+        due = due_cancel(open_cancels, planned, position)
         try:
+            if due is not None:
+                cancel(root, int(number), due)
+                open_cancels.remove(due)
+                continue
             put(root, int(number), position, planned[position])
+            if kind in CANCELLED:
+                open_cancels.append(position)
             position += 1
         except ConflictError as error:
-            # Nothing that this process writes is written by anybody else.
             transaction.abort()
-            print(f"conflict: {error}", flush=True)
+            if due is None and kind != "unique":
+                # Nothing that this process writes is written by anybody else, but
+                # for a job that waits: its worker may begin it at this moment.
+                print(f"conflict: {error}", flush=True)
         except Exception as error:
             # The server is away or cannot write: both pass.
             transaction.abort()
@@ -46,6 +59,23 @@ def main(port: str, seed: str, size: str, number: str, seconds: str) -> None:
         time.sleep(max(0.0, begun + pace - time.monotonic()))
     transaction.abort()
     db.close()
+
+
+def cancels_left(records) -> list[int]:
+    """Positions of jobs that an earlier process has queued and not cancelled."""
+    return [
+        position
+        for position, record in records.items()
+        if record.kind in CANCELLED and record.answer is None
+    ]
+
+
+def due_cancel(left: list[int], planned: list, position: int) -> int | None:
+    """Which job to cancel now: when so many others, or all, are queued."""
+    for place in left:
+        if position >= min(len(planned), place + planned[place].cancelled_after):
+            return place
+    return None
 
 
 if __name__ == "__main__":

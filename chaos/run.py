@@ -13,6 +13,7 @@ from chaos import stages
 from chaos.producer import SIZES
 from chaos.stack import Stack
 from collections import Counter
+from collective.clockwork.engine.interfaces import KEY
 from pathlib import Path
 
 import argparse
@@ -24,6 +25,7 @@ import sys
 import tempfile
 import time
 import traceback
+import transaction
 
 
 #: Seconds within which all must be done after the last fault.
@@ -219,6 +221,7 @@ class Run:
     def _drain(self) -> None:
         deadline = time.monotonic() + DRAIN
         while self.stack.look(lambda root: checks.unfinished(root, 1)):
+            self.injected["jobs set aside"] += self.stack.look(discard_set_aside)
             self._watch(1)
             if time.monotonic() > deadline:
                 return
@@ -238,6 +241,7 @@ class Run:
         self.injected["poison jobs"] = self.size.poison
         self.injected["results that cannot be stored"] = self.outcomes["TypeError"]
         self.injected["results of 2 MB"] = self.size.large
+        self.injected["jobs that hang past their timeout"] = self.size.hanging
         for worker in self.workers:
             starts = worker.starts - 1
             self.injected["workers started again"] += starts
@@ -255,6 +259,16 @@ class Run:
         seconds = sum(self.took.values())
         lines.append(f"{len(self.found)} violations in {seconds:.0f} s ({parts})")
         return "\n".join(lines)
+
+
+def discard_set_aside(root) -> int:
+    """Fail the jobs that are in quarantine, as somebody has to; returns how many."""
+    quarantine = root[KEY][""].quarantine
+    jobs = list(quarantine)
+    for job in jobs:
+        quarantine.discard(job)
+    transaction.commit()
+    return len(jobs)
 
 
 def main() -> int:

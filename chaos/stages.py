@@ -23,6 +23,7 @@ KILLED_AT = {
     "claimed": "between claim and start",
     "started": "at the start of the function",
     "worked": "in the function, after its effect",
+    "item": "in a resumable loop, after an item's effect",
     "job-before-vote": "in the job's commit, before the vote",
     "job-after-vote": "in the job's commit, holding the commit lock",
     "job-in-finish": "in the job's commit, when it has just landed",

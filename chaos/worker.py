@@ -7,6 +7,7 @@ engine's own.
 
 from __future__ import annotations
 
+from chaos.opening import open_database
 from chaos.stages import FROZEN_AT
 from chaos.stages import reach
 from collective.clockwork.engine import clock
@@ -24,7 +25,6 @@ import logging
 import signal
 import sys
 import threading
-import ZODB
 
 
 #: Seconds that a call waits for a storage that is away.
@@ -60,9 +60,9 @@ def tell_of_claims() -> None:
     """Let pools tell when a claim has been committed."""
     submit = AgentThreadPool.submit
 
-    def submit_and_tell(self, runs) -> None:
+    def submit_and_tell(self, *args) -> None:
         reach("claimed")
-        submit(self, runs)
+        submit(self, *args)
 
     AgentThreadPool.submit = submit_and_tell
 
@@ -77,6 +77,7 @@ def set_clock_off(seconds: float) -> None:
     """Let the engine's clock in this process be wrong."""
     right = clock.now
     clock.now = lambda: right() + timedelta(seconds=seconds)
+    clock.now_us = lambda: clock.to_us(clock.now())
 
 
 def set_intervals(ping: float, death: float) -> None:
@@ -104,10 +105,7 @@ def main(port: str, uuid: str, threads: str, offset: str, ping: str, death: str)
     if float(death):
         set_intervals(float(ping), float(death))
         options["poll_interval"] = 1
-    storage = StagedStorage(
-        ("127.0.0.1", int(port)), storage="main", wait=True, wait_timeout=PATIENCE
-    )
-    db = ZODB.DB(storage, database_name="main", pool_size=20)
+    db = open_database(int(port), PATIENCE, StagedStorage)
     dispatcher = Dispatcher(db, uuid=UUID(uuid), **options)
     dispatcher.activate()
     stop.wait()

@@ -93,8 +93,8 @@ class IAsyncService(Interface):
     def findJobs(status=None, user=None, limit=200):
         """JobInfos of the current site: what runs first, then the newest.
 
-        ``status`` is 'queued', 'active', 'completed' or 'failed'. ``user`` is
-        the id of the user who queued them.
+        ``status`` is 'queued', 'active', 'completed', 'failed', 'cancelled' or
+        'quarantined'. ``user`` is the id of the user who queued them.
         """
 
     def countJobs():

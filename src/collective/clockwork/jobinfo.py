@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
 from collective.clockwork import _
+from collective.clockwork.engine import progress
+from collective.clockwork.engine.errors import CancelledError
+from collective.clockwork.engine.explain import explain
 from collective.clockwork.engine.interfaces import ACTIVE
 from collective.clockwork.engine.interfaces import CALLBACKS
 from collective.clockwork.engine.interfaces import COMPLETED
 from collective.clockwork.engine.interfaces import IJob
+from collective.clockwork.engine.interfaces import QUARANTINED
 from collective.clockwork.engine.job import isFailure
 from collective.clockwork.engine.live import notes_of
 from dataclasses import dataclass
@@ -25,7 +29,10 @@ from ZODB.utils import u64
 
 
 #: Statuses that a JobInfo can have.
-STATUSES = ("queued", "active", "completed", "failed")
+STATUSES = ("queued", "active", "completed", "failed", "cancelled", "quarantined")
+
+#: Statuses of jobs that have ended.
+ENDED = ("completed", "failed", "cancelled")
 
 #: How many jobs of one queue, or of one agent's history, are looked at for one
 #: answer. It bounds the work that a page causes, whatever waits in the queue.
@@ -66,7 +73,7 @@ class JobInfo:
     #: "Type: message" of a failed job.
     error: str | None
     traceback: str | None
-    #: Why a queued job waits, a text for people.
+    #: Why a queued job waits, or who set aside or cancelled it; a text for people.
     reason: str | None
     quota_names: tuple[str, ...]
     #: How often it was taken back or tried again; 0 in the normal case.
@@ -80,7 +87,11 @@ class JobInfo:
 def status_of(job: Any) -> str:
     """One of STATUSES. A job that performs its callbacks has its result already."""
     if job.status in (COMPLETED, CALLBACKS):
-        return "failed" if isFailure(job.result) else "completed"
+        if not isFailure(job.result):
+            return "completed"
+        return "cancelled" if job.result.check(CancelledError) else "failed"
+    if job.status == QUARANTINED:
+        return "quarantined"
     return "active" if job.status == ACTIVE else "queued"
 
 
@@ -88,7 +99,7 @@ def describe(job: Any) -> JobInfo:
     """The facts about a job that the service queued."""
     status = status_of(job)
     queue = job.queue
-    ended = status in ("completed", "failed")
+    ended = status in ENDED
     failure = job.result if status == "failed" else None
     begun = ended or status == "active"
     return JobInfo(
@@ -106,7 +117,7 @@ def describe(job: Any) -> JobInfo:
         result=_excerpt(job.result) if status == "completed" else None,
         error=None if failure is None else _error(failure),
         traceback=None if failure is None else failure.getTraceback(),
-        reason=_reason(job, queue) if status == "queued" else None,
+        reason=_reason(job, queue, status),
         quota_names=tuple(job.quota_names),
         attempt=job.attempt,
         progress=_progress(job),
@@ -129,7 +140,7 @@ def find(
         return is_loadable(job) and is_wanted(job) and status_of(job) in statuses
 
     found = {job._p_oid: job for job in _unfinished(queues, statuses) if matches(job)}
-    if "completed" in statuses or "failed" in statuses:
+    if not set(statuses).isdisjoint(ENDED):
         finished = filter(matches, _finished(queues))
         found.update((job._p_oid, job) for job in islice(finished, limit))
     return list(found.values())
@@ -147,8 +158,11 @@ def _agents(queues: Mapping[str, Any]) -> list:
 def _unfinished(queues: Mapping[str, Any], statuses: Sequence[str]) -> Iterator:
     """Jobs that wait or run, and those that ended a moment ago."""
     for queue in queues.values():
-        if "queued" in statuses:
+        # A job that was cancelled while it waited stays there until the next claim.
+        if not {"queued", "cancelled"}.isdisjoint(statuses):
             yield from islice(queue, SCAN_LIMIT)
+        if "quarantined" in statuses:
+            yield from islice(queue.quarantine, SCAN_LIMIT)
         yield from islice(queue.waiting.values(), SCAN_LIMIT)
     for agent in _agents(queues):
         yield from list(agent)
@@ -194,10 +208,13 @@ def _begun(job: Any) -> datetime | None:
 
 
 def _progress(job: Any) -> float | None:
-    """What the job notes as ``progress``, live or with its commit."""
+    """What the job reports, or notes as ``progress``, live or with its commit."""
     value = job.annotations.get("progress")
     if value is None:
         value = notes_of(job).get("progress")
+    if value is None:
+        percent = progress.of(job).percent
+        value = None if percent is None else percent / 100
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 <= value <= 1 else None
@@ -238,9 +255,22 @@ def _error(failure: Any) -> str:
     return _cut(f"{name}: {failure.getErrorMessage()}")
 
 
-def _reason(job: Any, queue: Any) -> str:
+def _reason(job: Any, queue: Any, status: str) -> str | None:
+    if status == "cancelled":
+        return _cancelled(**explain(job).values)
+    if status == "quarantined":
+        return _(
+            "reason_quarantined",
+            default="Set aside, because its process died ${deaths} times: release or "
+            "discard it",
+            mapping={"deaths": explain(job).values["deaths"]},
+        )
+    if status != "queued":
+        return None
     if job.waits_for:
         return job.waits_for
+    if queue.paused is not None:
+        return _("The queue is paused")
     now = datetime.now(timezone.utc)
     if job.begin_after is not None and job.begin_after > now:
         return _("Its time has not come")
@@ -255,6 +285,17 @@ def _reason(job: Any, queue: Any) -> str:
                 mapping={"quota": name},
             )
     return _("It is next, or other jobs are before it")
+
+
+def _cancelled(by: str | None = None, reason: str | None = None, **_others) -> str:
+    details = ": ".join(filter(None, (by, reason)))
+    if not details:
+        return _("It was cancelled")
+    return _(
+        "reason_cancelled",
+        default="It was cancelled: ${details}",
+        mapping={"details": details},
+    )
 
 
 def is_alive(agents: Any) -> bool:

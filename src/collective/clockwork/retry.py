@@ -21,9 +21,11 @@ class ServiceRetry(RetryCommonFourTimes):
     """The policy of jobs that the service queued, unless they name another.
 
     Patient with conflicts, which are tried again after random pauses that
-    grow; else as RetryCommonFourTimes. It is registered as ``IRetryPolicy``
+    grow, and less patient than the engine with jobs that bring their process down;
+    else as RetryCommonFourTimes. It is registered as ``IRetryPolicy``
     adapter for ``service.SiteJob``, and can be overridden there.
     """
 
     internal_exceptions = (DISCONNECT_ROW, FULL_ROW, PATIENT_ROW, CONFLICT_ROW)
     transaction_exceptions = internal_exceptions
+    max_interruptions = 3

@@ -30,6 +30,7 @@ from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.jobinfo import JobInfo
 from datetime import datetime
 from datetime import timedelta
+from Products.CMFCore.indexing import processQueue
 from typing import Any
 from typing import NamedTuple
 from zExceptions import BadRequest
@@ -144,7 +145,11 @@ class ServiceJob(SiteJob):
             self.context_path, self.site_path, site.getPhysicalPath()
         )
         context = identity.find_context(site, path, self.context_uid)
-        return self.callable(context, *args, **kwargs)
+        return super().invoke((context, *args), kwargs)
+
+    def complete_work(self) -> None:
+        """Index what the call changed as its user, before others share the commit."""
+        processQueue()
 
 
 class BatchJob(SiteJob):
@@ -176,7 +181,7 @@ class CallbackJob(ServiceJob):
 
     def invoke(self, args: tuple, kwargs: dict) -> Any:
         """Call the function with the result; it has no context."""
-        return self.callable(*args, **kwargs)
+        return Job.invoke(self, args, kwargs)
 
     def on_result(self, result: Any) -> None:
         """Nobody is told of callbacks."""

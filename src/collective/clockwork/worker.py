@@ -7,7 +7,9 @@ dispatcher once Zope has opened its databases. This module starts Zope, waits, a
 on SIGTERM or SIGINT lets the dispatcher end what it is doing before the databases
 are closed.
 
-It logs to the standard error stream, as supervisors like it.
+It logs to the standard error stream, as supervisors like it. With ``--supervise`` it
+is one itself: it runs the worker as a child and starts it again when it died; see
+``engine.supervisor``.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from __future__ import annotations
 from App.config import getConfiguration
 from App.config import setConfiguration
 from collective.clockwork.engine import dispatcher
+from collective.clockwork.engine import instanceuuid
+from collective.clockwork.engine.supervisor import supervise
 from ZEO.Exceptions import ClientDisconnected
 from Zope2.Startup import get_wsgi_starter
 from Zope2.Startup.handlers import handleWSGIConfig
@@ -22,6 +26,7 @@ from Zope2.Startup.options import ZopeWSGIOptions
 
 import argparse
 import logging
+import os
 import signal
 import sys
 import threading
@@ -151,6 +156,32 @@ def close_databases() -> None:
         database.close()
 
 
+def use_uuid_file_of(zope_conf: str) -> None:
+    """Let this process have the UUID file that the worker will have.
+
+    A configuration may name it in its ``environment`` section.
+    """
+    options = ZopeWSGIOptions(configfile=zope_conf)()
+    path = options.configroot.environment.get(instanceuuid.key)
+    if path is not None:
+        os.environ[instanceuuid.key] = path
+
+
+def child_command(arguments: argparse.Namespace) -> list[str]:
+    """How to run the worker of these arguments, without a supervisor."""
+    module = sys.modules["__main__"].__spec__
+    program = [sys.argv[0]] if module is None else ["-m", module.name]
+    return [
+        sys.executable,
+        *program,
+        arguments.zope_conf,
+        "--grace",
+        str(arguments.grace),
+        "--log-level",
+        arguments.log_level,
+    ]
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run a worker: the console script ``clockwork-worker``."""
     parser = argparse.ArgumentParser(
@@ -173,6 +204,12 @@ def main(argv: list[str] | None = None) -> int:
         choices=("DEBUG", "INFO", "WARNING", "ERROR"),
         help="what to log on the standard error stream (%(default)s)",
     )
+    parser.add_argument(
+        "--supervise",
+        action="store_true",
+        help="run the worker as a child, start it again when it died, and keep what "
+        "it died of with the jobs that it was running",
+    )
     arguments = parser.parse_args(argv)
     logging.basicConfig(
         level=arguments.log_level,
@@ -181,6 +218,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.log_level == "INFO":
         # At this level ZEO would report each of its attempts to connect.
         logging.getLogger("ZEO.asyncio.client").setLevel(logging.WARNING)
+    if arguments.supervise:
+        use_uuid_file_of(arguments.zope_conf)
+        return supervise(child_command(arguments))
     worker = Worker(arguments.zope_conf, arguments.grace)
     signal.signal(signal.SIGTERM, worker.stop)
     signal.signal(signal.SIGINT, worker.stop)

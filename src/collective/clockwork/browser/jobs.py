@@ -35,9 +35,14 @@ if TYPE_CHECKING:
 STATUSES = {
     "queued": (_("Queued"), "secondary"),
     "active": (_("Active"), "primary"),
+    "quarantined": (_("Set aside"), "danger"),
     "failed": (_("Failed"), "danger"),
+    "cancelled": (_("Cancelled"), "secondary"),
     "completed": (_("Completed"), "success"),
 }
+
+#: Those whose filter links are shown only where there are such jobs.
+RARE = ("quarantined", "cancelled")
 
 #: The functions of batches, by the names under which the service tells of them.
 BATCHES = {
@@ -191,7 +196,7 @@ class JobPage(BrowserView):
         return round(100 * min(1.0, max(0.0, job.progress)))
 
     def reason(self, job: JobInfo) -> str | None:
-        """Why a queued job waits, in the viewer's language."""
+        """Why a job waits, or was cancelled, in the viewer's language."""
         return job.reason and translate(job.reason, context=self.request)
 
     def name(self, job: JobInfo) -> str:
@@ -315,6 +320,7 @@ class JobsPage(JobPage):
         choices += [
             (status, title, counts.get(status, 0) if counts else None)
             for status, (title, _colour) in STATUSES.items()
+            if status not in RARE or self.counts.get(status) or status == self.status
         ]
         return [
             {

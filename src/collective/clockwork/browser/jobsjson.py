@@ -18,10 +18,10 @@ MAXIMAL_LIMIT = 1000
 
 #: The lists of plone.app.async's `jobs.json` and our statuses.
 OLD_LISTS = {
-    "queued": "queued",
-    "active": "active",
-    "completed": "completed",
-    "dead": "failed",
+    "queued": ("queued",),
+    "active": ("active",),
+    "completed": ("completed",),
+    "dead": ("failed", "cancelled", "quarantined"),
 }
 
 
@@ -53,8 +53,9 @@ class JobsJSON(JobPage):
             "workers": self.service.workersAlive(),
             "jobs": [asdict(job) | {"reason": self.reason(job)} for job in jobs],
         }
-        for name, status in OLD_LISTS.items():
-            answer[name] = [self.old_entry(job) for job in jobs if job.status == status]
+        for name, statuses in OLD_LISTS.items():
+            those = [job for job in jobs if job.status in statuses]
+            answer[name] = [self.old_entry(job) for job in those]
         return json.dumps(answer, default=lambda moment: moment.isoformat())
 
     def read_parameters(self) -> dict:

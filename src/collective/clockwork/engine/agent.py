@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from . import clock
 from . import live
+from . import retention
 from .base import Base
 from .base import same
 from .claims import Claim
@@ -11,6 +12,7 @@ from .completed import Completed
 from .interfaces import IAgent
 from .interfaces import IDispatcherActivated
 from .interfaces import IFilterAgent
+from .pausing import Pausable
 from .places import drop
 from .trees import SmallTree
 from collections.abc import Callable
@@ -47,7 +49,7 @@ class Activity(Persistent):
 
 
 @implementer(IAgent)
-class Agent(Base):
+class Agent(Pausable, Base):
     """See IAgent. With a ``chooser``, that one claims; else ``filter`` limits.
 
     ``size`` is how many jobs are run at a time; a few more may be claimed and
@@ -57,6 +59,8 @@ class Agent(Base):
     _filter: Callable | None = None
     _chooser: Callable | None = None
     name: str | None = None
+    #: What its running jobs say of themselves; see ``progress``. Made when needed.
+    board = None
 
     def __init__(
         self,
@@ -123,7 +127,7 @@ class Agent(Base):
         parent = self.parent
         if parent is None or not parent.activated or parent.dead:
             return None
-        if len(self) >= self.size:
+        if len(self) >= self.size or self.paused or self.queue.paused:
             return None
         if self._chooser is not None:
             job = self._chooser(self)
@@ -134,7 +138,7 @@ class Agent(Base):
             return job
         claim = Claim(self.queue, self.accepts, 1, clock.now_us())
         runs = claim.take()
-        self.completed.extend(claim.finished)
+        retention.file(self.queue, self, [(job, None) for job in claim.finished])
         for run in runs:
             self.hold(run)
             return run[0][0]
@@ -173,7 +177,7 @@ class Agent(Base):
         self.release(job)
         live.keep(self, job)
         drop(self.queue, [job])
-        self.completed.add(job)
+        retention.file(self.queue, self, [(job, None)])
 
     def remove(self, item) -> None:
         """Forget a claimed job; ValueError if it is not claimed."""

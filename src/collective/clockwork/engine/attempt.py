@@ -23,28 +23,33 @@ from .commit import never_fail
 from .commit import pause
 from .commit import SYSTEM_ERRORS
 from .commit import TakenId
+from .commit import trace
 from .commit import tracelog
 from .commit import wait_for_system_recovery
 from .deferred import expect
 from .deferred import is_deferred
+from .errors import CancelledError
 from .failure import Failure
 from .failure import isFailure
-from .interfaces import BadStatusError
 from .interfaces import ICallbackProxy
 from .interfaces import IJob
 from .interfaces import ReassignedError
 from .interfaces import UnresolvableError
+from .outcomes import conclude
+from .outcomes import Outcome
+from .outcomes import RetryAfter
 from .retry import ask
 from .retry import make_policy
+from .returning import due_of
+from .returning import manager
+from .returning import return_to_queue
 from .threadlocal import local
 from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 from transaction.interfaces import TransactionError
 
 import logging
 import random
-import transaction
 
 
 #: What became of a run.
@@ -71,12 +76,6 @@ LONGEST_CALLBACK_PAUSE = 60
 LOGGED_RESULT = 1_000
 
 
-def manager(job):
-    """The transaction manager that commits this job."""
-    jar = job._p_jar
-    return transaction.manager if jar is None else jar.transaction_manager
-
-
 class Run:
     """One job being run to its end, or to where it waits.
 
@@ -94,6 +93,10 @@ class Run:
         #: The connection that holds the job; None for one that is not stored.
         self.jar = job._p_jar
         self.started = clock.now_us()
+        #: What its function asks for by ``ctx``; made when it does.
+        self.context = None
+        #: What others want of it, if it is a worker's.
+        self.control = None
         #: The policy's memory during this run.
         self.data: dict = {"first_active": clock.now()}
         self.policy = None
@@ -113,8 +116,15 @@ class Run:
         job = self.job
         setup_info = None
         previous, local.job = local.job, job
+        outer, local.run, self.context = local.run, self, None
+        control = self.control = local.control if outer is None else None
+        if control is not None:
+            self._begin_in(control)
         try:
             self._begin()
+            if control is not None:
+                # One that is about to be tried again does not have to be asked.
+                control.check()
             try:
                 self._check_resolvable()
             except UnresolvableError as error:
@@ -123,16 +133,56 @@ class Run:
             result = job.invoke(
                 (*job._args, *self.args), {**(job._kwargs or {}), **self.kwargs}
             )
+            if control is not None:
+                control.check_timeout()
+                control.lift_timeout()
         except EXPLOSIVE_ERRORS:
             self.tm.abort()
             raise
+        except Outcome as outcome:
+            return self._asked(outcome)
+        except CancelledError as error:
+            return self._asked(error)
         except Exception as error:
             # Whatever a job raises is its result, or a reason to try again.
             return self._went_wrong(Failure(explained(error, committing=False)))
         else:
             return self._finish(result)
         finally:
-            local.job = previous
+            local.job, local.run = previous, outer
+            self._tear_down(setup_info)
+
+    def _begin_in(self, control) -> None:
+        timeout = self.job._timeout
+        control.begin_attempt(None if timeout is None else timeout / 1e6)
+        if self.claimed_attempt is None:
+            # It was the job that should be cancelled, not its callbacks.
+            control.close()
+
+    def settle_in_group(self) -> bool:
+        """Run the job up to its commit, which it shares; whether that is enough.
+
+        If not, the caller has to roll back what it did, and run it alone.
+        """
+        job = self.job
+        setup_info = None
+        local.job, local.run, self.context = job, self, None
+        try:
+            self._begin()
+            self._check_resolvable()
+            setup_info = job.setUp()
+            result = job.invoke(job._args, job._kwargs or {})
+            if isinstance(result, Outcome) or not _is_plain(result):
+                return False
+            job.complete_work()
+            self._settle(result)
+            return True
+        except BaseException:
+            # Told apart, and told of, when it has failed alone.
+            trace(logging.INFO, "%s is to be run alone", job)
+            return False
+        finally:
+            local.job = local.run = None
             self._tear_down(setup_info)
 
     def _begin(self) -> None:
@@ -175,10 +225,38 @@ class Run:
             failure = Failure(explained(error, committing=True))
             return self._went_wrong(failure, at_commit=True, original=result)
         if outcome == DEFERRED:
-            expect(self.job, result)
+            self._expect(result)
         else:
-            self._log_result(result)
+            self.log_result(result)
         return outcome
+
+    def _asked(self, asked: Outcome | CancelledError) -> str:
+        """Do what the job asked for by raising, without what it wrote."""
+        self.tm.abort()
+        self.tm.begin()
+        result = asked if isinstance(asked, Outcome) else Failure(asked)
+
+        def settle() -> str:
+            self._begin()
+            return self._settle(result)
+
+        settled = never_fail(settle, f"settling {self.job!r}", self.tm)
+        self.log_result(result)
+        return settled
+
+    def _conclude(self, outcome: Outcome) -> str:
+        job = self.job
+        by_hand = self.claimed_attempt is None
+        if isinstance(outcome, RetryAfter) and self.policy is None:
+            self.policy = job.getRetryPolicy()
+        failure = conclude(job, outcome, self.policy, self.data, self._can_wait)
+        self._keep_policy()
+        if failure is not None:
+            job.settle(failure)
+            return DONE
+        if by_hand:
+            return_to_queue(job)
+        return PUT_OFF
 
     def _settle(self, result) -> str:
         job = self.job
@@ -187,7 +265,11 @@ class Run:
         if job._active_start != self.started:
             # The function has ended the transaction that it was called in.
             self._mark()
+        if isinstance(result, Outcome):
+            return self._conclude(result)
         self._keep_policy()
+        if self.context is not None:
+            self.context.keep_report(isFailure(result))
         if IJob.providedBy(result):
             if result._status != 3:
                 job.wait_for(result)
@@ -224,15 +306,18 @@ class Run:
         if isinstance(decision, datetime | timedelta):
             if self._is_callback:
                 return self._wait_here(decision)
-            return never_fail(
-                lambda: self._put_off(decision), f"putting off {self.job!r}", self.tm
-            )
+            if self._can_wait:
+                return never_fail(
+                    lambda: self._put_off(decision),
+                    f"putting off {self.job!r}",
+                    self.tm,
+                )
         if at_commit:
             self._log_lost(original, failure)
         never_fail(
             lambda: self._settle_failure(failure), f"failing {self.job!r}", self.tm
         )
-        self._log_result(failure)
+        self.log_result(failure)
         return DONE
 
     def _keep_apart(self, failure: Failure) -> None:
@@ -264,9 +349,15 @@ class Run:
 
     def _landed_as(self, result) -> str:
         if self.job._deferred:
-            expect(self.job, result)
+            self._expect(result)
             return DEFERRED
         return WAITING if self.job.is_waiting else DONE
+
+    def _expect(self, deferred) -> None:
+        expect(self.job, deferred)
+        if self.control is not None:
+            # What it waits for belongs to the attempt, too.
+            self.control.count_on()
 
     def _assert_stored(self) -> None:
         """Raise ReassignedError if the connection has let go of the job.
@@ -317,6 +408,12 @@ class Run:
         above = self.job._parent
         return IJob.providedBy(above) or ICallbackProxy.providedBy(above)
 
+    @property
+    def _can_wait(self) -> bool:
+        """Whether it has a place where it can wait for another attempt."""
+        in_queue = self.claimed_attempt is not None or self.job.queue is not None
+        return in_queue and not self._is_callback
+
     def _wait_here(self, decision) -> None:
         """Wait in this thread: a callback has no place of its own to wait in."""
         due = due_of(decision)
@@ -336,8 +433,11 @@ class Run:
     def _put_aside(self, error: UnresolvableError) -> str:
         self.tm.abort()
         self.tm.begin()
-        if self._is_callback:
-            fail(self.job, error)
+        if not self._can_wait:
+            never_fail(
+                lambda: self._settle_failure(Failure(error)), str(error), self.tm
+            )
+            self.log_result(self.job._result)
             return DONE
         log.error("%s waits: %s", repr(self.job), error)
 
@@ -353,9 +453,17 @@ class Run:
         never_fail(put_aside, f"putting aside {self.job!r}", self.tm)
         return UNRESOLVABLE
 
-    def _log_result(self, result) -> None:
+    def log_result(self, result) -> None:
+        """Tell the logs what became of it."""
         job = self.job
-        if isFailure(result):
+        if isinstance(result, Outcome):
+            trace(logging.INFO, "%s asked to %s", job, str(result))
+            result = job._result
+            if not isFailure(result):
+                return
+        if isFailure(result) and result.check(CancelledError):
+            log.info("%s was %s", repr(job), result.getErrorMessage())
+        elif isFailure(result):
             level = job.failure_log_level
             level = logging.ERROR if level is None else level
             log.log(level, "%s failed:\n%s", repr(job), result.getTraceback())
@@ -381,49 +489,5 @@ class Run:
             )
 
 
-def due_of(decision) -> int | None:
-    """Microseconds of a policy's datetime or timedelta; None for at once."""
-    if isinstance(decision, timedelta):
-        if decision <= timedelta():
-            return None
-        return clock.now_us() + decision // clock.MICROSECOND
-    if decision.tzinfo is None:
-        # zc.async read the naive datetimes of policies as UTC.
-        decision = decision.replace(tzinfo=timezone.utc)
-    due = clock.to_us(decision)
-    return due if due > clock.now_us() else None
-
-
-def return_to_queue(job) -> None:
-    """Put a job that no dispatcher watches back into its queue.
-
-    Raises BadStatusError if it is in no queue.
-    """
-    queue = job.queue
-    if queue is None:
-        raise BadStatusError(f"{job!r} is in no queue, so it cannot be put off")
-    agent = job.agent
-    if agent is not None:
-        agent.release(job)
-    queue.take_back(job)
-
-
-def fail(job, error: BaseException, agent=None, attempt: int | None = None) -> None:
-    """End a job that was not begun, for the agent that has it; commits.
-
-    Raises ReassignedError if it was begun, or is at another ``attempt``.
-    """
-    tm = manager(job)
-    failure = Failure(error)
-
-    def settle():
-        if job._status != 0 or attempt not in (None, job.attempt):
-            raise ReassignedError(repr(job))
-        if agent is not None:
-            job._parent = agent
-        job.settle(failure)
-
-    never_fail(settle, f"failing {job!r}", tm)
-    level = logging.ERROR if job.failure_log_level is None else job.failure_log_level
-    log.log(level, "%s failed: %s", repr(job), failure.getErrorMessage())
-    tm.begin()
+def _is_plain(result) -> bool:
+    return not (isFailure(result) or IJob.providedBy(result) or is_deferred(result))

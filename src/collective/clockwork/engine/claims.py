@@ -12,24 +12,20 @@ from __future__ import annotations
 
 from . import clock
 from . import deadlines
-from . import live
-from .attempt import DONE
-from .base import identity
+from . import unique
 from .base import same
+from .cancelling import clear_away
+from .cancelling import has_withdrawn
 from .lanes import Lane
-from .places import drop
 from .places import enter
 from .places import lane_names
 from .places import leave
 from .places import LENT
 from .places import park
-from .places import place
 from .places import readable
-from .places import wait
-from .places import waiting_key
+from .places import without_priority
 from .rounds import REFUSED_AT_ONCE
 from .rounds import Rounds
-from .run import decide_interrupt
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Iterator
@@ -44,18 +40,18 @@ MOVED_AT_ONCE = 500
 #: Jobs that are asked for ahead, so that reading them costs one round trip.
 PREFETCHED = 32
 
-#: A job that was claimed but not begun goes back.
-UNSTARTED = "unstarted"
-
 _BEHIND_ALL = (1 << 63) - 1
 
 
 class Claim:
     """One look at a queue for at most ``limit`` jobs, in the caller's transaction.
 
-    ``run_length`` is how many jobs of a quota of size 1 may be taken
-    together, to be run one after the other by one thread. With ``rounds`` it does
-    not look at all that ``accepts`` refuses, but goes on where the last one ended.
+    ``run_length`` is how many jobs of a quota of size 1 may be taken together, and
+    ``group_length`` how many groupable ones, to be run one after the other by one
+    thread. With ``rounds`` it does not look at all that ``accepts`` refuses, but goes
+    on where the last one ended.
+    A job under suspicion is taken alone, when ``may_begin`` says so of it; without
+    that, like any other.
     """
 
     def __init__(
@@ -66,23 +62,31 @@ class Claim:
         now_us: int,
         run_length: int = 1,
         rounds: Rounds | None = None,
+        may_begin: Callable | None = None,
+        group_length: int = 1,
     ):
         self.queue = queue
         self.accepts = accepts
         self.limit = limit
         self.now_us = now_us
         self.run_length = run_length
+        self.group_length = group_length
         self.rounds = rounds
+        self.may_begin = may_begin
         #: Order key of what is not committed yet.
         self._present = clock.order_key(now_us)
         #: Whether anything was written.
         self.changed = False
         #: Jobs that turned out to be finished already.
         self.finished: list = []
+        #: Jobs that arrived, and replaced another.
+        self._replacing: list = []
         #: Whether there may be more to claim for somebody with room.
         self.more = False
         self._runs: list[list] = []
         self._open: dict[tuple, list] = {}
+        #: Names of a lane to the last run of groupable jobs of it.
+        self._groups: dict[tuple, list] = {}
         self._rooms: dict[str, int] = {}
         self._taken = 0
         self._held = 0
@@ -97,12 +101,13 @@ class Claim:
 
     def take(self) -> list[list]:
         """Runs of entries (job, attempt, key); nearly always one entry each."""
+        self._clear_withdrawn()
         self._fall_due()
         self._expire()
         lanes = [
             self._waiting_in(lane) for lane in self.queue.lanes.values() if lane.length
         ]
-        for key, job, source, position in heapq.merge(
+        for (_rank, key), job, source, position in heapq.merge(
             *lanes, self._arriving(), key=lambda entry: entry[0]
         ):
             moved = len(self._entering) + self._held
@@ -115,6 +120,11 @@ class Claim:
                 self._arrive(key, job, source, position)
         self._write()
         return self._runs
+
+    def _clear_withdrawn(self) -> None:
+        if has_withdrawn(self.queue):
+            self.finished.extend(clear_away(self.queue))
+            self.changed = True
 
     def _fall_due(self) -> None:
         schedule = self.queue.schedule
@@ -177,14 +187,15 @@ class Claim:
     def _waiting_in(self, lane: Lane) -> Iterator[tuple]:
         rounds = self.rounds
         start = None if rounds is None else rounds.start(lane)
+        rank = -lane.priority
         for key, job in lane.jobs.items(start):
             if self._blocked(lane.names):
                 return
             if rounds is not None and self._refused >= REFUSED_AT_ONCE:
-                self._broken_off.update(lane.names)
+                self._broken_off.update(without_priority(lane.names))
                 self.more = True
                 return
-            yield key, job, lane, None
+            yield (rank, key), job, lane, None
         if rounds is not None:
             rounds.end(lane)
 
@@ -205,10 +216,13 @@ class Claim:
         for position, job in self._prefetched(intake):
             if self._is_still_to_come(job):
                 return
-            key = job.order_key() if readable(job) else last
+            known = readable(job)
+            key = job.order_key() if known else last
+            # Who has just been given an intake sees it as it was in the stock.
+            rank = -(job if known else intake).priority
             # What is not committed yet keeps its order by different keys.
             last = max(self._present if key is None else key, last + 1)
-            yield last, job, intake, position
+            yield (rank, last), job, intake, position
 
     def _is_still_to_come(self, job) -> bool:
         """Whether the other database's half of the put is not there yet.
@@ -254,7 +268,9 @@ class Claim:
         if not readable(job):
             park(self.queue, job, self.now_us)
             return
-        if job.is_held(self.now_us):
+        if job._replaces is not None:
+            self._replacing.append(job)
+        if job._status < 2 and job.is_held(self.now_us):
             due = clock.order_key(job._begin_after)
             self.queue.schedule.add(due, job)
             self._held += 1
@@ -270,7 +286,15 @@ class Claim:
         run = self._open.get(names)
         if run is not None:
             return len(run) >= self.run_length
-        return any(self._room(name) < 1 for name in names)
+        return not (self._group_of(names) or self._has_room(names))
+
+    def _has_room(self, names: tuple) -> bool:
+        return all(self._room(name) >= 1 for name in names)
+
+    def _group_of(self, names: tuple) -> list | None:
+        """The run of groupable jobs of this lane that has room for one more."""
+        group = self._groups.get(names)
+        return None if group is None or len(group) >= self.group_length else group
 
     def _room(self, name: str) -> int:
         if name not in self._rooms:
@@ -292,22 +316,33 @@ class Claim:
         if job._status == 3:
             self.finished.append(job)
             return True
-        expired = job.is_expired(self.now_us)
-        if not expired:
+        # It is only to be failed, or was withdrawn and has callbacks: neither needs a
+        # place, nor an agent of its own.
+        ends = job.is_expired(self.now_us) or (
+            job._status == 2 and job._active_start is None
+        )
+        if not ends:
             if self._blocked(names):
                 return False
             if not self.accepts(job):
                 self._refused += 1
                 return False
+            group = self._group_of(names) if job._groupable else None
+            if names not in self._open and not (group or self._has_room(names)):
+                # Groupable ones that come later must not overtake it.
+                self._groups.pop(names, None)
+                return False
+            if job._suspect and not self._take_alone(job):
+                return False
         self._taken += 1
         entry = (job, job.attempt, key)
-        if expired:
-            # It is only to be failed, which needs no place.
+        if ends:
             self._runs.append([entry])
             return True
         self._charged.append(job)
-        run = self._open.get(names)
-        if run is not None:
+        run = self._open.get(names) or group
+        if run:
+            # It is run after the others of that run, in the place of the first.
             run.append(entry)
             return True
         run = [entry]
@@ -316,13 +351,34 @@ class Claim:
             self._charge(name)
         if self.run_length > 1 and self._is_serial(names):
             self._open[names] = run
+        elif job._groupable:
+            self._groups[names] = run
         return True
 
+    def _take_alone(self, job) -> bool:
+        """Whether this suspect is taken now; in any case nothing behind it is."""
+        if self.may_begin is None:
+            return True
+        taken, self.limit = self._taken, 0
+        return not taken and self.may_begin(job)
+
     def _is_serial(self, names: tuple) -> bool:
+        names = without_priority(names)
         if len(names) != 1:
             return False
         quota = self.queue.quotas.get(names[0])
         return quota is not None and quota.size == 1
+
+    def _clear_replaced(self, job) -> None:
+        other = unique.clear_replaced(self.queue, job)
+        if other is None:
+            return
+        if other._status == 3:
+            self.finished.append(other)
+        else:
+            # A worker has to run its callbacks.
+            enter(self.queue, (), None, other)
+            self.more = True
 
     def _write(self) -> None:
         for lane, key, job in self._leaving:
@@ -332,6 +388,8 @@ class Claim:
                 leave(self.queue, lane, key, job)
         for names, key, job in self._entering:
             enter(self.queue, names, key, job)
+        for job in self._replacing:
+            self._clear_replaced(job)
         running: dict[str, list] = {}
         for job in self._charged:
             for name in job.quota_names:
@@ -342,111 +400,3 @@ class Claim:
                 quota.extend(jobs)
         if self._runs or self._leaving or self._entering:
             self.changed = True
-
-
-def sweep(queue, agent, reports: dict, outer_jobs: list, now_us: int) -> None:
-    """Move what became of claimed jobs to where it belongs.
-
-    ``reports`` maps claims (identity and attempt) to what a run returned; jobs
-    that are not in it stay claimed. ``outer_jobs`` are jobs that had waited for one
-    of these, and are finished.
-    """
-    if not reports and not outer_jobs:
-        return
-    kept, finished, leaving = [], [], []
-    for entry in agent.claims.entries:
-        job, attempt, key = entry
-        outcome = reports.get((*identity(job), attempt))
-        if outcome is None:
-            kept.append(entry)
-            continue
-        live.keep(agent, job)
-        # While it is in this agent's claims nobody else has it, so whatever a
-        # thread believes of it, what counts is how the job stands there.
-        if outcome == DONE:
-            finished.append(job)
-        elif not readable(job):
-            leaving.append(job)
-            park(queue, job, now_us)
-        elif job._status == 3:
-            finished.append(job)
-        elif job.is_waiting:
-            wait(queue, job)
-        else:
-            leaving.append(job)
-            place(queue, job, key, now_us)
-    if len(kept) != len(agent.claims.entries):
-        agent.claims.entries = tuple(kept)
-    for job in outer_jobs:
-        # One that is claimed still is swept by its own agent.
-        number = waiting_key(queue, job)
-        if number is not None and job._status == 3:
-            del queue.waiting[number]
-            finished.append(job)
-    if leaving or finished:
-        drop(queue, [*leaving, *finished])
-    if finished:
-        agent.completed.extend(finished)
-
-
-def take_back(queue, agent, now_us: int) -> int:
-    """Take the claimed jobs of a dispatcher that is gone; returns how many.
-
-    Each unfinished job is written, which makes a late commit of the one that
-    was taken for dead fail.
-    """
-    entries = agent.claims.entries
-    finished, leaving = [], []
-    for job, attempt, key in entries:
-        leaving.append(job)
-        if not readable(job):
-            park(queue, job, now_us)
-            continue
-        live.keep(agent, job)
-        if job._status == 3:
-            finished.append(job)
-        elif job.is_waiting:
-            leaving.pop()
-            wait(queue, job)
-        else:
-            if job._status == 2:
-                job.attempt += 1
-                job.parent = queue
-            elif job.attempt == attempt:
-                _interrupt(agent, job)
-            place(queue, job, key, now_us)
-    drop(queue, leaving)
-    if finished:
-        agent.completed.extend(finished)
-    # Written in any case: a claim of that dispatcher at this moment must fail.
-    agent.claims.entries = ()
-    if agent.activity.running:
-        agent.activity.running = ()
-    recover_waiting(queue, agent, now_us)
-    return len(entries)
-
-
-def recover_waiting(queue, agent, now_us: int) -> None:
-    """Outer jobs that ended in a process which could not say so any more."""
-    for number, job in list(queue.waiting.items()):
-        if job.is_waiting:
-            continue
-        del queue.waiting[number]
-        drop(queue, [job])
-        if job._status == 3:
-            agent.completed.add(job)
-        else:
-            job.attempt += 1
-            job.parent = queue
-            place(queue, job, None, now_us)
-
-
-def _interrupt(agent, job) -> None:
-    begun = job._status == 1 or job._begun_attempt == job.attempt
-    if begun or agent.is_running(job):
-        decide_interrupt(job)
-    else:
-        # It may not even have begun, so this counts for nothing; but from now
-        # on its beginnings are recorded.
-        job.attempt += 1
-    job._suspect = True

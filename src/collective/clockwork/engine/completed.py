@@ -11,6 +11,7 @@ from . import clock
 from .base import Base
 from .base import same
 from .interfaces import ICompletedCollection
+from .retention import Shelved
 from .trees import SmallTree
 from BTrees.Length import Length
 from collections.abc import Iterator
@@ -37,9 +38,8 @@ class Chunk(Persistent):
         self.entries: tuple = ()
 
 
-@implementer(ICompletedCollection)
-class Completed(Base):
-    """See ICompletedCollection."""
+class Chunks(Base):
+    """Finished jobs that are kept for the same time."""
 
     #: How long a job stays, as microseconds.
     _period = timedelta(days=7) // clock.MICROSECOND
@@ -75,13 +75,20 @@ class Completed(Base):
         total = self._count_ever(chunk)
         for job in jobs:
             key = self._next_key(chunk, now)
-            if chunk is None or len(chunk.entries) >= CHUNK:
+            if chunk is None or self._is_complete(chunk, now):
                 chunk = chunks[key] = Chunk()
             chunk.entries = (*chunk.entries, (key, job))
             # In the one record that is written anyway.
             total += 1
             chunk.total = total
         self.forget(now - self._period)
+
+    def _is_complete(self, chunk: Chunk, now: int) -> bool:
+        """Whether it is full, or its first job so old that it would stay too long."""
+        entries = chunk.entries
+        if len(entries) >= CHUNK:
+            return True
+        return bool(entries) and entries[0][0] + self._period // 8 < now
 
     def _count_ever(self, newest: Chunk | None) -> int:
         """How many jobs it has taken in, of which some have left."""
@@ -184,3 +191,8 @@ class Completed(Base):
         """Forget all."""
         for first in list(self.chunks):
             self._drop(first)
+
+
+@implementer(ICompletedCollection)
+class Completed(Shelved, Chunks):
+    """See ICompletedCollection. Jobs that are kept for another time are on shelves."""

@@ -8,9 +8,12 @@ have finished, both in one commit. It never runs a job itself.
 from __future__ import annotations
 
 from . import clock
+from .base import identity
+from .claimlock import ClaimLock
 from .commit import ClientDisconnected
 from .commit import log
 from .commit import try_five_times
+from .deaths import may_begin
 from .failure import isFailure
 from .history import getId
 from .history import History
@@ -22,8 +25,10 @@ from .objectids import start_over
 from .polls import PollInfo
 from .pool import AgentThreadPool
 from .presence import Observer
+from .progress import Flusher
 from .reactors import tie
 from .station import Station
+from .supervisor import read_notes
 from .tidy import Tidier
 from .wake import Waker
 from math import inf
@@ -103,6 +108,8 @@ class Dispatcher(Introspection):
         self.reactor_thread: threading.Thread | None = None
         self.poll_interval = poll_interval
         self.waker = Waker(db)
+        #: Keeps the claims of this machine's dispatchers apart.
+        self.claim_lock = ClaimLock(db)
         give_up_when_connected(db)
         self.stopping = threading.Event()
         self.activated = False
@@ -110,7 +117,11 @@ class Dispatcher(Introspection):
         #: (queue name, agent name) to Station.
         self.stations: dict[tuple[str, str], Station] = {}
         self.observer = Observer()
+        #: What a supervisor saw of the deaths of earlier processes.
+        self.notes = read_notes(self.UUID)
         self.tidier = Tidier()
+        #: Shows what running jobs report.
+        self.flusher = Flusher(db)
         self.last_poll: float | None = None
         self._started = 0.0
         #: Held while its thread is started, which a reactor may do late.
@@ -265,6 +276,17 @@ class Dispatcher(Introspection):
             log.critical("serving %s failed", station, exc_info=True)
             return 1.0
 
+    def may_begin(self, job) -> bool:
+        """Whether a job under suspicion may be begun beside what is running now."""
+        pools = [station.pool for station in self.stations.values()]
+        waiting = sum(pool.queued for pool in pools)
+        ages = [age for pool in pools for age in pool.ages(identity(job))]
+        return may_begin(job, waiting, ages)
+
+    def is_reserved(self) -> bool:
+        """Whether a job has this process for itself, so that nothing may be begun."""
+        return any(station.pool.is_reserved() for station in self.stations.values())
+
     def _has_room(self) -> bool:
         stations = self.stations.values()
         return not stations or any(station.pool.wanted() for station in stations)
@@ -333,7 +355,7 @@ class Dispatcher(Introspection):
             return
         if agents.activated:
             log.info("taking over from an earlier process of %s", self.UUID)
-            agents.deactivate()
+            agents.deactivate(notes=self.notes)
         agents.activate(self.boot)
 
     # The others
@@ -370,7 +392,7 @@ class Dispatcher(Introspection):
             agents.UUID,
             silence,
         )
-        agents.deactivate()
+        agents.deactivate(notes=read_notes(agents.UUID))
         # A sign of life that arrives before this commit makes it fail.
         agents._p_jar.readCurrent(agents.ping)
         self.tm.commit()
@@ -416,6 +438,8 @@ class Dispatcher(Introspection):
             station.pool.withdraw()
         for station in self.stations.values():
             station.pool.stop(deadline)
+        self.flusher.stop()
+        self.claim_lock.close()
         if connection is not None:
             result = try_five_times(
                 lambda: self._deactivate_in(connection), "deactivating", self.tm
@@ -438,7 +462,7 @@ class Dispatcher(Introspection):
             for (queue_name, agent_name), station in self.stations.items():
                 if queue_name == queue.name and agent_name in agents:
                     station.last_sweep(queue, agents[agent_name])
-            agents.deactivate()
+            agents.deactivate(in_order=True)
 
 
 __all__ = [

@@ -194,11 +194,12 @@ class Introspection:
         A job that waits for another job is not among them: it is in no process.
         """
         return [
-            (u64(running.ticket.oid), running.ticket.database)
+            (u64(ticket.oid), ticket.database)
             for (queue_name, agent_name), station in list(self.stations.items())
             if queue in (None, queue_name) and agent in (None, agent_name)
             for group in (station.pool.running, station.pool.deferred)
             for running in list(group.values())
+            for ticket in running.tickets
         ]
 
     def getPollInfo(

@@ -35,10 +35,15 @@ def getUUID() -> uuid.UUID:
     Read when first asked for, not on import: a process that only queues jobs
     leaves no file behind. ValueError if the file holds something else.
     """
-    path = Path(os.environ.get(key) or "uuid.txt").absolute()
+    path = uuid_file()
     if path not in _uuids:
         _uuids[path] = _read(path)
     return _uuids[path]
+
+
+def uuid_file() -> Path:
+    """Where this process's UUID is, or will be."""
+    return Path(os.environ.get(key) or "uuid.txt").absolute()
 
 
 def _read(path: Path) -> uuid.UUID:

@@ -53,7 +53,10 @@ class Cursor(Persistent):
 
 
 class Intake(Persistent):
-    """Jobs of one producer, in its order."""
+    """Jobs of one producer and one priority, in its order."""
+
+    #: Of all its jobs; written when the intake is handed out.
+    priority = 0
 
     def __init__(self):
         #: Sequence number to job; None as the last value closes the intake.
@@ -145,10 +148,12 @@ class Intakes(Persistent):
         self.stock: tuple = ()
         self.fill()
 
-    def add(self) -> str:
+    def add(self, priority: int = 0) -> str:
         """Make an intake; returns its name."""
         name = uuid4().hex
-        self.by_name[name] = Intake()
+        intake = self.by_name[name] = Intake()
+        if priority:
+            intake.priority = priority
         return name
 
     def fill(self) -> None:
@@ -196,30 +201,38 @@ def _leases_of(db, oid: bytes) -> _Leases:
         return of_db.setdefault(oid, _Leases())
 
 
-def intake_for(intakes: Intakes) -> Intake:
-    """The intake of the connection that ``intakes`` was loaded from."""
+def intake_for(intakes: Intakes, priority: int = 0) -> Intake:
+    """The intake, for one priority, of the connection that loaded ``intakes``."""
     connection = intakes._p_jar
     # A ghost has no serial yet, and would look as if it were not committed.
     intakes._p_activate()
     if connection is None or intakes._p_serial == z64:
         # Nobody else can see a queue that is not committed.
-        return intakes.by_name[intakes.stock[0]]
+        return _unshared(intakes, priority)
     leases = _leases_of(connection.db(), intakes._p_oid)
     with leases.lock:
-        name = leases.by_connection.get(connection)
+        leased = leases.by_connection.setdefault(connection, {})
+        name = leased.get(priority)
         intake = None if name is None else intakes.by_name.get(name)
         if intake is not None and intake.usable:
             return intake
-        name = _lease(connection.db(), intakes)
+        name = _lease(connection.db(), intakes, priority)
         if name is None:
             # The stock was used up since this transaction began. Adding one
             # here can conflict, with other additions only, and hardly ever.
-            name = intakes.add()
-        leases.by_connection[connection] = name
+            name = intakes.add(priority)
+        leased[priority] = name
         return intakes.by_name[name]
 
 
-def _lease(db, intakes: Intakes) -> str | None:
+def _unshared(intakes: Intakes, priority: int) -> Intake:
+    for intake in intakes.values():
+        if intake.priority == priority:
+            return intake
+    return intakes.by_name[intakes.add(priority)]
+
+
+def _lease(db, intakes: Intakes, priority: int) -> str | None:
     """Reserve an unused intake that the caller's snapshot contains."""
     visible = intakes.by_name
     tm = transaction.TransactionManager()
@@ -230,6 +243,8 @@ def _lease(db, intakes: Intakes) -> str | None:
                 tm.begin()
                 shared = connection.get(intakes._p_oid)
                 name = shared.hand_out(lambda name: name in visible)
+                if priority and name is not None:
+                    shared.by_name[name].priority = priority
                 tm.commit()
                 return name
             except ConflictError:

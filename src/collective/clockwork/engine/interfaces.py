@@ -13,6 +13,9 @@ ACTIVE     being run, or waiting for an inner job that it returned
 CALLBACKS  its own result is committed, its callbacks are being run
 COMPLETED  finished; this never changes again
 =========  ==================================================================
+
+And beside these QUARANTINED: set aside, because its process died too often; it waits
+for somebody to decide, in ``queue.quarantine``.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ ASSIGNED = _("assigned-status", default="Assigned")
 ACTIVE = _("active-status", default="Active")
 CALLBACKS = _("callback-status", default="Performing Callbacks")
 COMPLETED = _("completed-status", default="Completed")
+QUARANTINED = _("quarantined-status", default="Quarantined")
 
 
 class AbortedError(Exception):
@@ -108,6 +112,18 @@ class IRetryPolicy(Interface):
         """Keep what should outlive this run; called before each commit of one."""
 
 
+class IForgivingPolicy(IRetryPolicy):
+    """A policy that tells a job's own interruptions from those by its neighbours."""
+
+    quarantine = Attribute("Whether a job that it refused to go on with is set aside.")
+
+    def disturbed():
+        """The process ended, or lost the job, and another job may have caused it.
+
+        Returns what ``interrupted`` does. Policies without it are asked that.
+        """
+
+
 class IAbstractJob(Interface):
     """What jobs and callback proxies have in common."""
 
@@ -143,6 +159,21 @@ class IJob(IAbstractJob):
     begin_after = Attribute("Aware datetime before which it is not begun.")
     begin_by = Attribute("timedelta after begin_after, past which it fails; or None.")
     quota_names = Attribute("Names of the quotas that it needs a place in.")
+    waits_for = Attribute("Why it waits although it is due, in words; or None.")
+    deaths = Attribute("The newest deaths of processes that had begun it: Deaths.")
+    cancel_requested = Attribute("Whether it should stop; in its own thread only.")
+
+    # The options: set before it is queued, by ``queue.put`` or as attributes, which
+    # raise OptionError for a bad value and BadStatusError afterwards.
+
+    priority = Attribute("-100 to 100, a higher one goes first; 0.")
+    timeout = Attribute("timedelta that one attempt may take; or None.")
+    unique = Attribute("Key that one unfinished job of the queue has; or None.")
+    on_duplicate = Attribute('"refuse", "drop" or "replace": what a second one does.')
+    debounce = Attribute("timedelta that it begins after the last one of its key.")
+    groupable = Attribute("Whether it may share a transaction with other jobs.")
+    keep_result = Attribute("timedelta that it is kept after a success; or None.")
+    keep_failure = Attribute("timedelta that it is kept after a failure; or None.")
 
     def __call__(*args, **kwargs):
         """Run it here and now; extra arguments go behind the stored ones.
@@ -159,21 +190,60 @@ class IJob(IAbstractJob):
     def fail(e=None):
         """End a job that has not begun, with ``e`` or a TimeoutError."""
 
+    def cancel(by=None, reason=None):
+        """Withdraw it if it waits, or ask it to stop; see ``IQueue.cancel``."""
 
-class IQueue(Interface):
-    """Jobs in the order in which they were queued."""
+
+class IPausable(Interface):
+    """Something that can be paused: what runs goes on, nothing is begun."""
+
+    paused = Attribute(
+        "None, or a Pause: by whom (``by``), ``since`` when, ``reason``."
+    )
+
+    def pause(by=None, reason=None):
+        """Begin nothing from the commit of this transaction on."""
+
+    def resume():
+        """Go on where it stopped."""
+
+
+class IQueue(IPausable):
+    """Jobs in the order of their priority, and in which they were queued."""
 
     name = Attribute("Name in its queues mapping.")
     parent = Attribute("The queues mapping.")
     quotas = Attribute("Mapping of name to quota.")
     dispatchers = Attribute("Mapping of UUID to the agents of that dispatcher.")
     waiting = Attribute("Jobs that were begun and wait for a job they returned.")
+    quarantine = Attribute("The jobs that are set aside; see Quarantine.")
+    keep_result = Attribute("timedelta that successes are kept; None: a week.")
+    keep_failure = Attribute("timedelta that failures are kept; None: a week.")
 
-    def put(item, begin_after=None, begin_by=None):
+    def put(
+        item,
+        begin_after=None,
+        begin_by=None,
+        failure_log_level=None,
+        retry_policy_factory=None,
+        **options,
+    ):
         """Queue a job or callable in the caller's transaction; returns the job.
 
-        Raises TypeError for something that is no job, ValueError for a job
-        that was queued already, an unknown quota or a naive datetime.
+        That is another one than the given only for a ``unique`` job that was dropped.
+        ``options`` are those of IJob. Raises TypeError for something that is no job,
+        ValueError for a job that was queued already, an unknown quota or a naive
+        datetime, OptionError for a bad option, DuplicateJobError if its key is taken.
+        """
+
+    def cancel(job, by=None, reason=None):
+        """Keep a job from being done, or finished, in the caller's transaction.
+
+        Returns "withdrawn" for one that waited: it is ended with a CancelledError.
+        "asked" for one that a worker has, or that waits for others: it ends when it
+        comes to a checkpoint, or not at all. "late" for one that is finished.
+        BadStatusError for a part of another job and for one that was not queued,
+        LookupError for a job of another queue.
         """
 
     def putBack(item):
@@ -221,7 +291,7 @@ class IDispatcherAgents(Interface):
     dead = Attribute("Whether it has been silent for longer than it may be")
 
 
-class IAgent(Interface):
+class IAgent(IPausable):
     """Claims jobs for one dispatcher, from one queue."""
 
     size = Attribute("How many jobs it runs at a time")

@@ -12,9 +12,11 @@ writing it at once is exactly what has to fail.
 from __future__ import annotations
 
 from . import callables
+from . import cancelling
 from . import clock
+from . import context
+from . import coroutines
 from . import interfaces
-from . import jobstate
 from . import retry
 from . import run
 from .base import Base
@@ -23,6 +25,7 @@ from .callbacks import adopt
 from .callbacks import ConditionalCallbackProxy
 from .callbacks import SuccessFailureCallbackProxy
 from .commit import log
+from .deaths import Mortal
 from .failure import Failure
 from .failure import isFailure
 from .interfaces import AbortedError
@@ -31,10 +34,14 @@ from .interfaces import IAgent
 from .interfaces import ICallbackProxy
 from .interfaces import IJob
 from .interfaces import IQueue
+from .jobstate import Record
+from .options import Options
+from .quarantine import holds
 from .retry import callback_retry_policy_factory
 from .retry import NeverRetry
 from .retry import RetryCommonForever
 from .retry import RetryCommonFourTimes
+from .threadlocal import local
 from .times import BEGUN
 from .times import FINISHED
 from .times import IN_CALLBACKS
@@ -45,9 +52,6 @@ from .views import Arguments
 from .views import Keywords
 from collections.abc import Iterator
 from transaction.interfaces import TransactionError
-from uuid import UUID
-from ZODB.utils import u64
-from ZODB.utils import z64
 from zope.interface import implementer
 
 
@@ -64,7 +68,7 @@ __all__ = [
 
 
 @implementer(IJob)
-class Job(Times, Base):
+class Job(Times, Options, Mortal, Record, Base):
     """``Job(callable, *args, **kwargs)``; see IJob.
 
     Raises TypeError if the first argument cannot be called, ValueError if a
@@ -90,18 +94,14 @@ class Job(Times, Base):
     _annotations = None
     _callbacks: tuple = ()
     _quota_names: tuple = ()
-    #: Transaction that queued it, kept when it is written again while waiting.
-    _queued_tid: bytes | None = None
-    #: How many the same transaction had queued before it.
-    _nth = 0
     #: The job that waits for this one, if any.
     _outer = None
     #: Whether it waits for a Deferred; written by its run and what ends that.
     _deferred = False
-    #: Set by a take-over: may have been running when its process ended.
-    _suspect = False
-    #: Attempt that a suspect was begun with.
-    _begun_attempt: int | None = None
+    #: Path of a loop to how far it is; see ``loops``. Written by its runs.
+    _cursors: dict | None = None
+    #: What it reported last; see ``progress``. Written by the run that ends it.
+    _report: tuple | None = None
     #: Set by a take-over whose policy allows no further attempt.
     _aborting = False
     #: Why it waits although it is due, in words; else None.
@@ -109,8 +109,6 @@ class Job(Times, Base):
     _retry_policy = None
     failure_log_level: int | None = None
     retry_policy_factory: object = None
-    #: Bytes of the UUID of the process that queued it.
-    _assigner: bytes | None = None
 
     def __init__(*args, **kwargs):
         self, callable, *args = args
@@ -214,24 +212,16 @@ class Job(Times, Base):
             if running is not None and running(self):
                 return interfaces.ACTIVE
             return interfaces.ASSIGNED
-        return interfaces.PENDING if IQueue.providedBy(above) else interfaces.NEW
+        if not IQueue.providedBy(above):
+            return interfaces.NEW
+        if holds(above, self):
+            return interfaces.QUARANTINED
+        return interfaces.PENDING
 
     @property
     def result(self):
         """What was returned, a Failure, or the inner job that is waited for."""
         return self._result
-
-    @property
-    def assignerUUID(self) -> UUID | None:
-        """UUID of the process that queued it; None if that has none.
-
-        zc.async never set it for a new job.
-        """
-        return None if self._assigner is None else UUID(bytes=self._assigner)
-
-    @assignerUUID.setter
-    def assignerUUID(self, value: UUID | None):
-        self._assigner = None if value is None else value.bytes
 
     # What it waits for
 
@@ -256,41 +246,6 @@ class Job(Times, Base):
         if queue is not None:
             queue.replace(self)
 
-    # The transaction that queued it
-
-    def mark_queued(self, queue, now_us: int, nth: int) -> None:
-        """Called by the queue when it takes the job in, the nth of its transaction."""
-        if nth != self._nth:
-            self._nth = nth
-        self._parent = queue
-        self._queued = now_us
-        self._queued_tid = None
-        self._v_serial_at_put = self._p_serial
-
-    def __getstate__(self):
-        # Written again while it waits, by addCallback for instance: the first
-        # commit stays the one that decides its place in the order.
-        if (
-            self._queued is not None
-            and self._queued_tid is None
-            and self._status == NOT_BEGUN
-            and self._p_serial not in (z64, getattr(self, "_v_serial_at_put", None))
-        ):
-            # Not by setattr, which would report a change during the commit.
-            self.__dict__["_queued_tid"] = self._p_serial
-        state = jobstate.shorten(type(self), super().__getstate__())
-        return jobstate.weaken(state, self._p_jar)
-
-    def __setstate__(self, state):
-        super().__setstate__(jobstate.lengthen(state))
-
-    def order_key(self) -> int | None:
-        """Its place among the jobs of a queue; None while uncommitted."""
-        serial = self._queued_tid or self._p_serial
-        if serial in (z64, getattr(self, "_v_serial_at_put", z64)):
-            return None
-        return u64(serial) + self._nth
-
     # Hooks for subclasses
 
     def setUp(self):
@@ -305,7 +260,15 @@ class Job(Times, Base):
 
     def invoke(self, args: tuple, kwargs: dict):
         """Make the call; what it returns is the job's result."""
-        return self.callable(*args, **kwargs)
+        call = self.callable
+        value = call(*args, **context.with_context(call, kwargs))
+        return coroutines.finish(value, local.control)
+
+    def complete_work(self) -> None:
+        """Called after the call, if the job shares its transaction with others.
+
+        The place to do, in its surroundings, what else waits for the commit.
+        """
 
     def on_result(self, result) -> None:
         """Called in the transaction that stores the result, before its commit."""
@@ -376,6 +339,22 @@ class Job(Times, Base):
             )
         run.run_callbacks(self)
 
+    def cancel(self, by: str | None = None, reason: str | None = None) -> str:
+        """Withdraw it if it waits, or ask it to stop; see ``IQueue.cancel``.
+
+        BadStatusError if it is in no queue.
+        """
+        if self._status < IN_CALLBACKS and self.queue is None:
+            raise BadStatusError(f"{self!r} is in no queue: there is nothing to cancel")
+        queue = self.queue
+        return cancelling.LATE if queue is None else queue.cancel(self, by, reason)
+
+    @property
+    def cancel_requested(self) -> bool:
+        """Whether it should stop; true only in the thread that runs it."""
+        control = local.control
+        return control is not None and local.job is self and control.cancel is not None
+
     def handleInterrupt(self) -> None:
         """See IJob."""
         if self._status == IN_CALLBACKS:
@@ -391,6 +370,9 @@ class Job(Times, Base):
         self._deferred = False
         self._active_end = clock.now_us()
         self.waits_for = None
+        if not isFailure(result):
+            # Of a failed job they say what is in the database, and where to go on.
+            self._cursors = None
         try:
             self.on_result(result)
         except TransactionError:

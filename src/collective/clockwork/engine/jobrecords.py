@@ -302,6 +302,13 @@ class JobRecords(Mapping):
         if record is not None and record.attempt == attempt:
             self.end(record, job, DONE, finished)
 
+    def given_up(self, claim: tuple) -> None:
+        """Note that this claim was ended although its thread is at it."""
+        oid, database, attempt = claim
+        record = self._records.get((u64(oid), database))
+        if record is not None and record.attempt == attempt and record.ended is None:
+            record.reassigned = True
+
     def taken_away(self, queue: str) -> None:
         """Note that others have taken over what was claimed from this queue."""
         for record in self.records():

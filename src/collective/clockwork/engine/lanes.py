@@ -16,6 +16,9 @@ from .base import same
 from .trees import SmallTree
 
 
+#: Stands before the priority in the names of lanes of one other than 0. No quota has
+#: such a name, so for the room that jobs need it counts for nothing.
+PRIORITY = "\1"
 #: Keys below this are in front of everything that came by itself.
 FRONT = 1 << 40
 #: Crowded keys that a lane in memory remembers the end of.
@@ -35,6 +38,12 @@ class Lane(Base):
         self.names = names
         #: Key to job.
         self.jobs = SmallTree()
+
+    @property
+    def priority(self) -> int:
+        """That of all its jobs."""
+        last = self.names[-1] if self.names else ""
+        return int(last[1:]) if last[:1] == PRIORITY else 0
 
     def add(self, key: int, job) -> int:
         """Put a job in at ``key``, or right behind what is there; returns where."""

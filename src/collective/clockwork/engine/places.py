@@ -10,9 +10,12 @@ from . import deadlines
 from .base import database_name
 from .base import same
 from .commit import log
+from .interfaces import IAgent
 from .lanes import Lane
+from .lanes import PRIORITY
 from .run import brief
 from hashlib import sha256
+from itertools import islice
 from transaction.interfaces import TransactionError
 from ZODB.broken import Broken
 from ZODB.utils import u64
@@ -21,6 +24,10 @@ from ZODB.utils import u64
 #: Stands before a quota's name in the lane of jobs that are lent a place in it.
 LENT = "\0"
 
+#: Jobs behind its own place among which one that has ended is looked for: others may
+#: have the same time.
+NEAR = 100
+
 #: Microseconds until a job whose record cannot be read is looked at again.
 UNREADABLE_FOR = 1_800_000_000
 
@@ -28,17 +35,24 @@ UNREADABLE_FOR = 1_800_000_000
 def lane_names(queue, job) -> tuple:
     """Names of the quotas that a job must wait for, in a fixed order.
 
-    A place that a job holds while it waits for this one is lent to this one;
-    in zc.async an outer and an inner job of one quota waited for each other.
+    Behind them stands its priority, because each has lanes of its own. A place that
+    a job holds while it waits for this one is lent to this one; in zc.async an outer
+    and an inner job of one quota waited for each other.
     """
     quotas = queue.quotas
-    return tuple(
-        sorted(
-            LENT + name if _held_by_outer(quotas[name], job) else name
-            for name in job.quota_names
-            if name in quotas
-        )
+    names = sorted(
+        LENT + name if _held_by_outer(quotas[name], job) else name
+        for name in job.quota_names
+        if name in quotas
     )
+    if job._priority:
+        names.append(f"{PRIORITY}{job._priority}")
+    return tuple(names)
+
+
+def without_priority(names: tuple) -> tuple:
+    """Of a lane's names those of quotas."""
+    return names[:-1] if names and names[-1].startswith(PRIORITY) else names
 
 
 def _held_by_outer(quota, job) -> bool:
@@ -77,10 +91,49 @@ def place(queue, job, key: int | None, now_us: int) -> None:
     if job._parent is not queue:
         # A function that commits in the middle stores the agent there.
         job.parent = queue
+    if job._status == 1:
+        # And that it has begun, which nobody would begin again.
+        give_back(job)
     if job.is_held(now_us):
         queue.schedule.add(clock.order_key(job._begin_after), job)
     else:
         enter(queue, lane_names(queue, job), key, job)
+
+
+def give_back(job) -> None:
+    """Make a job that was begun wait again, as if it had not been begun.
+
+    It loses no attempt. The number that tells claims apart is raised, so that nothing
+    of the one who had it can be committed any more.
+    """
+    if IAgent.providedBy(job._parent):
+        # It was stored as active.
+        job._parent = job._parent.queue
+    job._status = 0
+    job._active_start = None
+    job.attempt += 1
+
+
+def take_near(queue, job) -> bool:
+    """Take a job out of its lane or the schedule; whether it was there.
+
+    Looks only near the place that it was given, whatever else waits.
+    """
+    lane = queue.lanes.get(lane_names(queue, job))
+    # One that was given back is in front.
+    places = [] if lane is None else [(lane, job.order_key()), (lane, None)]
+    if job._begin_after is not None:
+        due = clock.order_key(job._begin_after)
+        places.append((queue.schedule, due))
+        if lane is not None:
+            # Where it is once it has fallen due.
+            places.append((lane, due))
+    for lane, wanted in places:
+        for key, found in islice(lane.jobs.items(wanted), NEAR):
+            if same(found, job):
+                leave(queue, lane, key, job)
+                return True
+    return False
 
 
 def readable(job) -> bool:

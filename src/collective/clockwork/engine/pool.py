@@ -10,27 +10,28 @@ and ``_tails`` (nobody began it), ``running``, and ``reports``.
 from __future__ import annotations
 
 from . import clock
+from . import retention
 from .attempt import DEFERRED
 from .attempt import DONE
 from .attempt import LOST
-from .attempt import PUT_OFF
 from .base import identity
-from .claims import UNSTARTED
 from .commit import log
-from .commit import never_fail
-from .commit import trace
-from .commit import wait_for_system_recovery
-from .failure import isFailure
-from .interfaces import ReassignedError
-from .run import decide_interrupt
-from .run import finish_outer_jobs
+from .coroutines import close_loop
+from .groups import MOST_IN_GROUP
+from .groups import Outcome
+from .groups import run_together
+from .performing import Performing
+from .performing import Running
+from .performing import Ticket
 from .run import follow_promises
-from .run import run_claimed
+from .sweeping import UNSTARTED
 from .threadlocal import local
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import islice
+from itertools import takewhile
 
-import logging
+import sys
 import threading
 import transaction
 
@@ -39,39 +40,22 @@ import transaction
 AHEAD = 0.1
 #: Jobs that a pool keeps claimed at most.
 MOST = 64
+#: The same while they are groupable: short ones that cost a claim each would be slow.
+MOST_GROUPABLE = 256
+#: Seconds in which groupable jobs gather, behind a claim that left none waiting.
+GATHERING = 0.04
 #: Seconds after which claimed jobs that nobody begins go back.
 GIVE_BACK_AFTER = 0.1
+#: Seconds for which a thread keeps the interpreter from others, by default and while
+#: groupable jobs are run: the commit of a group, which all threads wait for, needs it
+#: for many short moments.
+SWITCH_INTERVAL = sys.getswitchinterval()
+SWITCH_INTERVAL_GROUPABLE = 0.0005
 #: Weight of the last job in the average duration.
 SMOOTHING = 0.2
 
 
-@dataclass(frozen=True)
-class Ticket:
-    """A claimed job, as it is handed to a thread."""
-
-    oid: bytes
-    database: str
-    attempt: int
-    agent_oid: bytes
-    #: Where the agent is; None for the job's own database.
-    agent_database: str | None = None
-
-    @property
-    def claim(self) -> tuple:
-        """Tells this claim from all others: the job's identity, and its attempt."""
-        return (self.oid, self.database, self.attempt)
-
-
-@dataclass
-class Running:
-    """A job that a thread is at."""
-
-    ticket: Ticket
-    since: float
-    since_us: int
-
-
-class AgentThreadPool:
+class AgentThreadPool(Performing):
     """``size`` threads that run the jobs of one agent of one queue."""
 
     def __init__(self, dispatcher, queue: str, name: str, size: int):
@@ -97,6 +81,14 @@ class AgentThreadPool:
         self._changed = threading.Condition()
         self._wanted_threads = 0
         self._average: float | None = None
+        #: Most jobs that it keeps claimed now; see MOST.
+        self.most = MOST
+        #: Until when nothing is claimed; on the monotonic clock.
+        self._gathers_until = 0.0
+        #: Identity of a job that nobody has begun to who cancelled it, and why.
+        self._cancelled: dict[tuple, tuple] = {}
+        #: Names of threads that were given up.
+        self._lost: set[str] = set()
         self.set_size(size)
 
     def set_size(self, size: int) -> None:
@@ -133,14 +125,41 @@ class AgentThreadPool:
         with self._changed:
             return not self._inbox and not self.running and not self.deferred
 
+    def ages(self, but: tuple) -> list[float]:
+        """For how many seconds it has been running jobs other than the one named.
+
+        That one, by its identity, it may still be at after it was taken away.
+        """
+        now = clock.monotonic()
+        with self._changed:
+            return [
+                now - running.since
+                for running in self._begun()
+                if running.ticket.claim[:2] != but
+            ]
+
+    def is_reserved(self) -> bool:
+        """Whether one of its jobs must be alone for now."""
+        now = clock.monotonic()
+        with self._changed:
+            waiting = [*self._inbox, *self._tails]
+            return any(ticket.alone for run in waiting for ticket in run) or any(
+                now - running.since < running.ticket.alone for running in self._begun()
+            )
+
+    def _begun(self) -> list[Running]:
+        return [*self.running.values(), *self.deferred.values()]
+
     def batch(self) -> int:
         """How many jobs to keep claimed: some moments' work for all threads."""
         average = self._average
         with self._changed:
             if self.running:
                 # A job that is still running may be the first of its kind.
-                youngest = clock.monotonic() - max(
-                    running.since for running in self.running.values()
+                now = clock.monotonic()
+                youngest = min(
+                    (now - running.since) / len(running.tickets)
+                    for running in self.running.values()
                 )
                 average = max(average or 0.0, youngest)
         return self._batch_for(average)
@@ -148,15 +167,17 @@ class AgentThreadPool:
     def _batch_for(self, average: float | None) -> int:
         if not average:
             return self.size
-        return max(self.size, min(MOST, int(self.size * AHEAD / average)))
+        return max(self.size, min(self.most, int(self.size * AHEAD / average)))
 
     def wanted(self) -> int:
         """How many more jobs to claim now; 0 while there is enough."""
+        if self.gathers_for() > 0:
+            return 0
         batch = self.batch()
         with self._changed:
             queued = self._count_queued()
-            held = queued + len(self.running)
-            room = self.size + MOST - held - len(self.deferred)
+            held = queued + sum(len(r.tickets) for r in self.running.values())
+            room = self.size + self.most - held - len(self.deferred)
         if queued > batch // 4:
             return 0
         return max(0, min(batch - held, room))
@@ -180,14 +201,28 @@ class AgentThreadPool:
             waiting = [*self._inbox, *self._tails]
             return {
                 *(ticket.claim for run in waiting for ticket in run),
-                *(running.ticket.claim for running in self.running.values()),
+                *(t.claim for r in self.running.values() for t in r.tickets),
                 *self.deferred,
                 *self.reports,
             }
 
-    def submit(self, runs: list[list[Ticket]]) -> None:
-        """Hand over claimed jobs; those of one run go to one thread, in order."""
+    def gathers_for(self) -> float:
+        """For how many seconds it lets groupable jobs gather, claiming none."""
+        return max(0.0, self._gathers_until - clock.monotonic())
+
+    def submit(self, runs: list[list[Ticket]], more: bool = True) -> None:
+        """Hand over claimed jobs; those of one run go to one thread, in order.
+
+        ``more`` says whether there were others that wait.
+        """
+        groupable = all(ticket.groupable for run in runs for ticket in run)
+        sys.setswitchinterval(
+            SWITCH_INTERVAL_GROUPABLE if groupable else SWITCH_INTERVAL
+        )
         with self._changed:
+            self.most = MOST_GROUPABLE if groupable else MOST
+            if groupable and not more:
+                self._gathers_until = clock.monotonic() + GATHERING
             if not self._count_queued():
                 # Threads that had nothing to do are not stuck.
                 self.last_begin = clock.monotonic()
@@ -203,6 +238,8 @@ class AgentThreadPool:
                     self.reports[ticket.claim] = UNSTARTED
                 run.clear()
             self._inbox.clear()
+            self._tails.clear()
+            self._cancelled.clear()
 
     def is_stuck(self) -> bool:
         """Whether claimed jobs wait behind long ones."""
@@ -215,10 +252,54 @@ class AgentThreadPool:
         limit = clock.monotonic() - seconds
         with self._changed:
             return sorted(
-                (running.ticket.oid, running.since_us)
-                for running in [*self.running.values(), *self.deferred.values()]
+                (ticket.oid, running.since_us)
+                for running in self._begun()
+                for ticket in running.tickets
                 if running.since <= limit
             )
+
+    # What others want of its jobs
+
+    def cancel(self, identity: tuple, by: str | None, reason: str | None) -> bool:
+        """Ask a job to stop, or not to begin; whether it waits for a Deferred.
+
+        Such a one has no thread that could be asked. Asking again does nothing.
+        """
+        with self._changed:
+            for running in self.running.values():
+                # Others of a group have their work behind them.
+                if running.tickets[-1].identity == identity:
+                    running.control.ask_to_cancel(by, reason)
+            waiting = [*self._inbox, *self._tails]
+            if any(ticket.identity == identity for run in waiting for ticket in run):
+                self._cancelled[identity] = (by, reason)
+            return any(claim[:2] == identity for claim in self.deferred)
+
+    def overdue(self, grace: float) -> list[Ticket]:
+        """Jobs past their timeout by ``grace`` seconds, which did not stop by then."""
+        with self._changed:
+            return [
+                running.ticket
+                for running in self._begun()
+                if (left := running.control.seconds_left) is not None and left < -grace
+            ]
+
+    def give_up(self, claim: tuple) -> None:
+        """Forget a job that was ended without its thread, and replace the thread.
+
+        What the thread still does to the database cannot be committed any more; it
+        ends as soon as it comes back.
+        """
+        with self._changed:
+            self.deferred.pop(claim, None)
+            for name, running in list(self.running.items()):
+                if running.ticket.claim == claim:
+                    del self.running[name]
+                    self._lost.add(name)
+                    self.threads = [t for t in self.threads if t.name != name]
+            wanted = self._wanted_threads
+        if wanted:
+            self.set_size(self.size)
 
     def stop(self, deadline: float) -> bool:
         """Let all threads end; whether they did by then (monotonic clock)."""
@@ -242,12 +323,12 @@ class AgentThreadPool:
         try:
             while True:
                 run = self._next_run()
-                if run is None:
+                if run is None or not self._perform_run(connection, run):
                     return
-                self._perform_run(connection, run)
         finally:
             transaction.abort()
             connection.close()
+            close_loop()
             self.dispatcher.waker.set()
 
     def _next_run(self) -> deque | None:
@@ -264,146 +345,154 @@ class AgentThreadPool:
                     return run
                 self._changed.wait()
 
-    def _perform_run(self, connection, run: deque) -> None:
+    def _perform_run(self, connection, run: deque) -> bool:
+        """Run these jobs; whether the thread may go on then."""
+        name = threading.current_thread().name
         while True:
             with self._changed:
                 if not run:
                     self._tails = [tail for tail in self._tails if tail is not run]
-                    return
-                ticket = run.popleft()
-                now = clock.monotonic()
-                self.last_begin = now
-                self.running[threading.current_thread().name] = Running(
-                    ticket, now, clock.now_us()
-                )
+                    return True
+                running = self._begin_next(run)
+                grouped = running.ticket.groupable and run and run[0].groupable
+                self.last_begin = running.since
+                self.running[name] = running
+            if grouped:
+                self._perform_group(connection, running, run)
+                continue
+            ticket = running.ticket
             try:
-                outcome, outer = self._perform_job(connection, ticket)
+                outcome, outer = self._perform_job(connection, ticket, running.control)
             except BaseException:
                 # Not the job: the database did not let it begin or end. The
                 # thread must go on, and the job be given back.
                 log.critical("%s could not be run", ticket, exc_info=True)
                 outcome, outer = LOST, []
                 self.dispatcher.stopping.wait(1)
-            self._report(ticket, run, outcome, outer, clock.monotonic() - now)
+            if not self._report(ticket, run, outcome, outer):
+                return False
             follow_promises(self._report_deferred)
 
-    def _report(self, ticket, run: deque, outcome: str, outer: list, took: float):
+    def _begin_next(self, run: deque) -> Running:
+        ticket = run.popleft()
+        control = self.control_for(ticket)
+        asked = self._cancelled.pop(ticket.identity, None)
+        if asked is not None:
+            control.ask_to_cancel(*asked)
+            # That it is not begun then is seen to by what runs it alone.
+            ticket = replace(ticket, groupable=False)
+        return Running([ticket], clock.monotonic(), clock.now_us(), control)
+
+    def _perform_group(self, connection, running: Running, run: deque) -> None:
+        first = [running.ticket]
+
+        def take() -> Ticket | None:
+            if first:
+                local.control = running.control
+                return first.pop()
+            return self._take_member(running, run)
+
+        previous, local.finished = local.finished, []
+        try:
+            outcome = run_together(connection, self._upcoming(running, run), take)
+        except BaseException:
+            log.critical("a group of jobs could not be run", exc_info=True)
+            connection.transaction_manager.abort()
+            outcome = Outcome(alone=running.tickets)
+        finally:
+            local.control = None
+            outer = [identity(job) for job in local.finished]
+            local.finished = previous
+        records = self.dispatcher.history.jobs
+        for ticket, job in outcome.landed:
+            records.end(records.begin(self, ticket, job), job, DONE, [])
+        connection.cacheGC()
+        self._report_group(running, run, outcome, outer)
+
+    def _upcoming(self, running: Running, run: deque) -> list[Ticket]:
         with self._changed:
-            running = self.running.pop(threading.current_thread().name)
+            following = takewhile(lambda ticket: ticket.groupable, run)
+            return [running.ticket, *islice(following, MOST_IN_GROUP - 1)]
+
+    def _take_member(self, running: Running, run: deque) -> Ticket | None:
+        """One more job for a group, which until then may be given back."""
+        with self._changed:
+            self._end_control(running.control)
+            if len(running.tickets) == MOST_IN_GROUP or not run:
+                return None
+            ticket = run[0]
+            if not ticket.groupable or ticket.identity in self._cancelled:
+                return None
+            running.tickets.append(run.popleft())
+            # What is asked of one member is not asked of the next.
+            local.control = running.control = self.control_for(ticket)
+            self.last_begin = clock.monotonic()
+            return ticket
+
+    def _report_group(self, running: Running, run: deque, outcome, outer: list) -> None:
+        alone = [replace(ticket, groupable=False) for ticket in outcome.alone]
+        with self._changed:
+            self._end_control(running.control)
+            self.running.pop(threading.current_thread().name, None)
+            if any(tail is run for tail in self._tails):
+                run.extendleft(reversed(alone))
+            else:
+                # The rest of the run was given back meanwhile.
+                self.reports.update((ticket.claim, UNSTARTED) for ticket in alone)
+            self.reports.update(outcome.reports)
+            self.outer.extend(outer)
+            if outcome.reports:
+                took = clock.monotonic() - running.since
+                self._note_duration(took / len(outcome.reports))
+            call = outer or alone or self._is_running_out()
+        if call:
+            self.dispatcher.waker.set()
+
+    def _report(self, ticket, run: deque, outcome: str, outer: list) -> bool:
+        """Note what became of a job; whether its thread is still wanted."""
+        name = threading.current_thread().name
+        with self._changed:
+            self.outer.extend(outer)
+            if name in self._lost:
+                self._lost.discard(name)
+                for rest in run:
+                    self.reports[rest.claim] = UNSTARTED
+                run.clear()
+                self._tails = [tail for tail in self._tails if tail is not run]
+                return False
+            running = self.running.pop(name)
             if outcome == DEFERRED:
                 self.deferred[ticket.claim] = running
             else:
                 self.reports[ticket.claim] = outcome
-            self.outer.extend(outer)
             if outcome != DONE:
                 # The order inside the quota would be lost if the rest went on.
                 for rest in run:
                     self.reports[rest.claim] = UNSTARTED
                 run.clear()
-            average = self._average
-            self._average = (
-                took if average is None else average + SMOOTHING * (took - average)
-            )
-            call = self._count_queued() <= self._batch_for(self._average) // 4
+            self._note_duration(clock.monotonic() - running.since)
+            call = self._is_running_out()
         if call or outcome != DONE:
             self.dispatcher.waker.set()
+        return True
+
+    def _note_duration(self, took: float) -> None:
+        average = self._average
+        if average is not None:
+            took = average + SMOOTHING * (took - average)
+        self._average = took
+
+    def _is_running_out(self) -> bool:
+        if self.gathers_for() > 0:
+            return False
+        return self._count_queued() <= self._batch_for(self._average) // 4
 
     def _report_deferred(self, claim: tuple, outcome: str, job, outer: list) -> None:
         if outcome == DONE:
             self.dispatcher.history.jobs.end_deferred(claim, job, outer)
         with self._changed:
             if self.deferred.pop(claim, None) is not None:
-                self.reports[claim] = outcome
+                self.reports[claim] = retention.report(job, outcome)
             self.outer.extend(identity(other) for other in outer)
             self._changed.notify_all()
         self.dispatcher.waker.set()
-
-    def _perform_job(self, connection, ticket: Ticket) -> tuple[str, list]:
-        previous, local.finished = local.finished, []
-        outcome = None
-        try:
-            outcome = self._run_job(connection, ticket)
-            return outcome, [identity(job) for job in local.finished]
-        finally:
-            local.finished = previous
-            if outcome != DONE:
-                # Behind a commit there is nothing to abort, and it costs a tenth
-                # of what a short job does.
-                connection.transaction_manager.abort()
-            for other in connection.connections.values():
-                other.cacheGC()
-
-    def _run_job(self, connection, ticket: Ticket) -> str:
-        job = None
-        try:
-            connection.transaction_manager.begin()
-            job = self._find(connection, ticket)
-            if job is None:
-                return LOST
-            if job.attempt != ticket.attempt or job._status == 3:
-                log.error("%s was reassigned, or completed already", repr(job))
-                return DONE if job._status == 3 else LOST
-            trace(
-                logging.INFO, "%s starting in %s", job, threading.current_thread().name
-            )
-            there = ticket.agent_database or ticket.database
-            agent = connection.get_connection(there).get(ticket.agent_oid)
-            records = self.dispatcher.history.jobs
-            record = records.begin(self, ticket, job)
-            outcome = run_claimed(job, ticket.attempt, agent)
-            finish_outer_jobs()
-            if job._p_jar is None:
-                # A connection lets go of a job if a commit failed on an object
-                # id that ZEO gave out twice: what became of it was not stored.
-                outcome = LOST
-            records.end(record, job, outcome, local.finished)
-            if outcome == DONE:
-                thread = threading.current_thread().name
-                trace(logging.INFO, "%s completed in %s", job, thread)
-            return outcome
-        except ReassignedError:
-            return LOST
-        except BaseException as error:
-            return self._broke_off(job, ticket, error)
-
-    def _find(self, connection, ticket: Ticket):
-        """The claimed job, read; None if it cannot be. Waits for the storage."""
-
-        def read():
-            job = connection.get_connection(ticket.database).get(ticket.oid)
-            job._p_activate()
-            return job
-
-        try:
-            return read()
-        except Exception:
-            # Read again by what waits for a storage that is away, and reports
-            # anything else. Always going that way costs each job a commit.
-            tm = connection.transaction_manager
-            tm.abort()
-            tm.begin()
-            found = wait_for_system_recovery(read, f"reading {ticket}", tm)
-            tm.begin()
-            return None if isFailure(found) else found
-
-    def _broke_off(self, job, ticket: Ticket, error: BaseException) -> str:
-        """A job raised SystemExit or the like: the thread goes on, unless it stops.
-
-        In zc.async the thread died, and the job stayed active until its
-        dispatcher did too.
-        """
-        stopping = self.dispatcher.stopping.is_set()
-        if job is None or (stopping and isinstance(error, SystemExit)):
-            return UNSTARTED
-        log.critical("%s broke off with %r", repr(job), error, exc_info=True)
-        tm = job._p_jar.transaction_manager
-        tm.abort()
-        tm.begin()
-
-        def interrupt() -> str:
-            if job.attempt != ticket.attempt or job._status not in (0, 1):
-                return LOST
-            decide_interrupt(job)
-            return PUT_OFF
-
-        return never_fail(interrupt, f"interrupting {job!r}", tm)

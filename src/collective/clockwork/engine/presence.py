@@ -10,8 +10,10 @@ from __future__ import annotations
 from . import clock
 from .agent import Agent
 from .base import TreeMapping
-from .claims import take_back
 from .commit import log
+from .deaths import Death
+from .deaths import death_of
+from .deaths import unfinished
 from .interfaces import DispatcherActivated
 from .interfaces import DispatcherDeactivated
 from .interfaces import DispatcherReactivated
@@ -20,6 +22,8 @@ from .interfaces import DispatcherUnregistered
 from .interfaces import IAgent
 from .interfaces import IDispatcherAgents
 from .interfaces import IDispatchers
+from .sweeping import take_back
+from collections.abc import Iterable
 from collections.abc import MutableMapping
 from datetime import datetime
 from datetime import timedelta
@@ -27,6 +31,9 @@ from persistent import Persistent
 from uuid import UUID
 from zope.event import notify
 from zope.interface import implementer
+
+import os
+import socket
 
 
 #: An idle dispatcher pings this many times less often than one that holds jobs:
@@ -74,6 +81,10 @@ class DispatcherAgents(TreeMapping, MutableMapping):
     _activated: int | None = None
     #: Names the process that works under this UUID now.
     boot: str | None = None
+    #: Name of its machine, and process id there.
+    process: tuple[str | None, int | None] = (None, None)
+    #: What a process that died had: its boot, and how many unfinished jobs.
+    left: tuple[str | None, int] = (None, 0)
     #: Longest time without a sign of life while it holds jobs.
     ping_interval = timedelta(seconds=15)
     #: After this long without one, others take its jobs over. Three signs are
@@ -140,18 +151,23 @@ class DispatcherAgents(TreeMapping, MutableMapping):
         """Begin to work; ValueError if it works already."""
         if self._activated is not None:
             raise ValueError(f"dispatcher {self.UUID} is activated already")
-        self._clean()
+        self._clean(death_of(self))
         self._activated = clock.now_us()
         self.boot = boot
+        self.process = (socket.gethostname(), os.getpid())
         self.ping.at = self._activated
         notify(DispatcherActivated(self))
 
-    def deactivate(self) -> None:
-        """Stop working; what is claimed goes back. ValueError if it does not work."""
+    def deactivate(self, in_order: bool = False, notes: Iterable = ()) -> None:
+        """Stop working; what is claimed goes back. ValueError if it does not work.
+
+        Unless that is ``in_order`` its process is taken for dead; ``notes`` are what
+        supervisors saw of that, see ``supervisor.read_notes``.
+        """
         if self._activated is None:
             raise ValueError(f"dispatcher {self.UUID} is not activated")
         self._activated = None
-        self._clean()
+        self._clean(None if in_order else death_of(self, notes))
         notify(DispatcherDeactivated(self))
 
     def reactivate(self) -> None:
@@ -159,9 +175,12 @@ class DispatcherAgents(TreeMapping, MutableMapping):
         self._activated = clock.now_us()
         notify(DispatcherReactivated(self))
 
-    def _clean(self) -> None:
+    def _clean(self, death: Death | None) -> None:
+        count = unfinished(self)
+        if death is not None and count:
+            self.left = (self.boot, count)
         for agent in self.values():
-            count = take_back(self.parent, agent, clock.now_us())
+            count = take_back(self.parent, agent, clock.now_us(), death)
             if count:
                 log.info("took back %d jobs of dispatcher %s", count, self.UUID)
 

@@ -13,8 +13,12 @@ other moves are made by claimers (see ``claims``).
 
 from __future__ import annotations
 
+from . import cancelling
 from . import clock
 from . import deadlines
+from . import options as job_options
+from . import quarantine
+from . import unique
 from . import wake
 from .base import Base
 from .base import same
@@ -30,20 +34,21 @@ from .interfaces import IUUID
 from .interfaces import KEY
 from .interfaces import NEW
 from .lanes import Lane
+from .listing import Listing
+from .pausing import Pausable
 from .places import drop
 from .places import enter
 from .places import lane_names
 from .places import leave
 from .places import place
-from .places import readable
 from .presence import DispatcherAgents
 from .presence import Dispatchers
 from .quota import Quota
 from .quota import Quotas
+from .retention import Keeping
 from .trees import SmallTree
 from BTrees.OOBTree import OOBTree
 from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import MutableMapping
 from datetime import datetime
 from datetime import timedelta
@@ -51,7 +56,6 @@ from ZODB.interfaces import IConnection
 from zope.component import queryUtility
 from zope.interface import implementer
 
-import heapq
 import transaction
 
 
@@ -86,7 +90,7 @@ class Queues(TreeMapping, MutableMapping):
 
 
 @implementer(IQueue)
-class Queue(Base):
+class Queue(Listing, Keeping, Pausable, Base):
     """See IQueue.
 
     Its own record is written when it is made, and never again, except that one from
@@ -94,6 +98,14 @@ class Queue(Base):
     """
 
     name: str | None = None
+    #: Which unique job has which key; made by an installer, or with the first one.
+    keys: unique.Keys | None = None
+    #: Jobs that are set aside; made with the first one.
+    _quarantine: quarantine.Quarantine | None = None
+    #: Cancels that were asked for, and waiting jobs that were cancelled; see
+    #: ``cancelling``. Made with the first one.
+    cancels: OOBTree | None = None
+    withdrawn: OOBTree | None = None
     #: Jobs in lanes that have to begin by some moment.
     deadlines: deadlines.Deadlines | None = None
 
@@ -124,6 +136,7 @@ class Queue(Base):
         begin_by: timedelta | None = None,
         failure_log_level: int | None = None,
         retry_policy_factory=None,
+        **options,
     ):
         """See IQueue."""
         job = as_job(item)
@@ -134,6 +147,7 @@ class Queue(Base):
             [(f"argument {n}", value) for n, value in enumerate(job._args)]
             + [(f"argument {name}", v) for name, v in (job._kwargs or {}).items()]
         )
+        job_options.apply(job, options)
         if begin_after is not None:
             job.begin_after = begin_after
         if begin_by is not None:
@@ -142,13 +156,21 @@ class Queue(Base):
             job.failure_log_level = failure_log_level
         if retry_policy_factory is not None:
             job.retry_policy_factory = retry_policy_factory
+        job_options.check_together(job)
+        decision = None
+        if job._unique is not None:
+            decision = unique.decide(self, job)
+            if decision.action == unique.GIVE_BACK:
+                return decision.other
         uuid = queryUtility(IUUID)
         job.assignerUUID = uuid
         jar = self._p_jar
         if jar is not None and job._p_jar is None:
             jar.add(job)
         job.mark_queued(self, clock.now_us(), self._count_put())
-        intake_for(self.intakes).append(job)
+        if decision is not None:
+            unique.enter(self, job, decision)
+        intake_for(self.intakes, job._priority).append(job)
         if jar is not None:
             wake.after_commit(jar)
         return job
@@ -186,6 +208,10 @@ class Queue(Base):
         place(self, job, None, now)
 
     # Taking out
+
+    def cancel(self, job, by: str | None = None, reason: str | None = None) -> str:
+        """See IQueue."""
+        return cancelling.cancel(self, job, by, reason)
 
     def claim(self, filter: Callable | None = None, default=None):
         """See IQueue."""
@@ -238,7 +264,7 @@ class Queue(Base):
                 if same(other, job):
                     intake.take(key)
                     return True
-        return False
+        return self.quarantine.withdraw(job)
 
     def replace(self, job) -> None:
         """Move a waiting job to the lane of its quotas, if it is in another."""
@@ -270,81 +296,10 @@ class Queue(Base):
 
     # Looking
 
-    def next_due(self) -> int | None:
-        """Microseconds of the next moment that gives a claim work; None for none."""
-        schedule = self.schedule.jobs
-        due = [clock.us_of_key(schedule.minKey())] if schedule else []
-        first = deadlines.first(self)
-        if first is not None:
-            due.append(first + 1)
-        return min(due, default=None)
-
-    def holder(self, job):
-        """The agent that has claimed this job; None if there is none."""
-        for agents in self.dispatchers.values():
-            for agent in agents.values():
-                if agent.claims.entries and agent.holds(job):
-                    return agent
-        return None
-
-    def __iter__(self) -> Iterator:
-        """The waiting jobs in the order in which they are to be claimed.
-
-        Loads them as they are asked for, so looking at the first is cheap.
-        """
-        now = clock.now_us()
-        present = clock.order_key(now)
-        held: list = []
-        due = [self.schedule.jobs.items(None, present)]
-        due += [lane.jobs.items() for lane in self.lanes.values() if lane.length]
-        due += [
-            _arrived(intake, now, present, held) for intake in self.intakes.values()
-        ]
-        for _key, job in heapq.merge(*due, key=_by_key):
-            yield job
-        held.sort(key=_by_key)
-        later = self.schedule.jobs.items(present + 1)
-        for _key, job in heapq.merge(later, held, key=_by_key):
-            yield job
-
-    def __getitem__(self, index: int):
-        if index < 0:
-            return list(self)[index]
-        for position, job in enumerate(self):
-            if position == index:
-                return job
-        raise IndexError(index)
-
-    def __contains__(self, item) -> bool:
-        return any(same(item, job) for job in self)
-
-    def __len__(self) -> int:
-        waiting = sum(lane.length for lane in self.lanes.values())
-        return (
-            waiting
-            + self.schedule.length
-            + sum(len(intake) for intake in self.intakes.values())
-        )
-
-    def __bool__(self) -> bool:
-        return len(self) > 0
-
-
-def _arrived(intake, now: int, present: int, held: list) -> Iterator[tuple]:
-    """Unread jobs with their keys; those whose time has not come go to ``held``."""
-    last = 0
-    for _position, job in intake.unread():
-        if not readable(job):
-            continue
-        last = max(job.order_key() or present, last + 1)
-        if job.is_held(now):
-            held.append((clock.order_key(job._begin_after), job))
-        else:
-            yield last, job
-
-
-def _by_key(entry: tuple) -> int:
-    return entry[0]
+    @property
+    def quarantine(self) -> quarantine.Quarantine:
+        """The jobs that are set aside; see Quarantine."""
+        return quarantine.of(self)
 
 
 def getDefaultQueue(obj) -> Queue:

@@ -10,6 +10,11 @@ from .interfaces import IQuotas
 from zope.interface import implementer
 
 
+#: First characters of what stands among quota names in a lane and is none; see
+#: ``places.LENT`` and ``lanes.PRIORITY``.
+RESERVED = ("\0", "\1")
+
+
 @implementer(IQuota)
 class Quota(Base):
     """See IQuota. Written by claimers, and by who changes its size.
@@ -128,7 +133,15 @@ class Quotas(TreeMapping):
     """See IQuotas. Name to Quota; changed by hand, hardly ever."""
 
     def create(self, name: str, size: int = 1) -> Quota:
-        """Make a quota; KeyError if there is one of that name."""
+        """Make a quota; KeyError if there is one of that name.
+
+        ValueError for a size or a name that cannot be.
+        """
+        if name[:1] in RESERVED:
+            raise ValueError(
+                f"a quota cannot be called {name!r}: names that begin with a control "
+                "character are the engine's own"
+            )
         if name in self._data:
             raise KeyError(f"there is a quota {name!r} already; change its size")
         quota = Quota(name, size)

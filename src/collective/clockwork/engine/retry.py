@@ -15,6 +15,7 @@ from .commit import log
 from .commit import pause
 from .commit import StorageFull
 from .commit import tracelog
+from .interfaces import IForgivingPolicy
 from .interfaces import IRetryPolicy
 from persistent import Persistent
 from transaction.interfaces import TransactionError
@@ -37,7 +38,7 @@ DISCONNECT_ROW = (
 FULL_ROW = ((StorageFull,), "storage_full", *DISCONNECT_ROW[2:])
 
 
-@implementer(IRetryPolicy)
+@implementer(IForgivingPolicy)
 class RetryCommonFourTimes(Persistent):
     """For jobs: four more attempts after conflicts, patience with the storage.
 
@@ -63,9 +64,27 @@ class RetryCommonFourTimes(Persistent):
 
     def interrupted(self):
         """See IRetryPolicy."""
-        count = self.data.get("interruptions", 0) + 1
-        self.data = {**self.data, "interruptions": count}
-        return self.max_interruptions is None or count <= self.max_interruptions
+        self._count("interruptions")
+        return not self._is_over_limit()
+
+    def disturbed(self):
+        """See IForgivingPolicy."""
+        self._count("interruptions")
+        self._count("disturbances")
+        return True
+
+    @property
+    def quarantine(self) -> bool:
+        """See IForgivingPolicy; false in a subclass lets such a job fail."""
+        return self._is_over_limit()
+
+    def _count(self, name: str) -> None:
+        self.data = {**self.data, name: self.data.get(name, 0) + 1}
+
+    def _is_over_limit(self) -> bool:
+        limit = self.max_interruptions
+        own = self.data.get("interruptions", 0) - self.data.get("disturbances", 0)
+        return limit is not None and own > limit
 
     def updateData(self, data_cache):
         """See IRetryPolicy."""
@@ -134,9 +153,11 @@ class RetryCommonForever(RetryCommonFourTimes):
         )
 
 
-@implementer(IRetryPolicy)
+@implementer(IForgivingPolicy)
 class NeverRetry(Persistent):
     """One attempt, whatever happens."""
+
+    quarantine = False
 
     def __init__(self, job=None):
         self.data: dict = {}
@@ -151,6 +172,10 @@ class NeverRetry(Persistent):
 
     def interrupted(self):
         """See IRetryPolicy."""
+        return False
+
+    def disturbed(self):
+        """See IForgivingPolicy."""
         return False
 
     def updateData(self, data_cache):

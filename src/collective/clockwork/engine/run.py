@@ -10,7 +10,6 @@ from . import clock
 from .attempt import DEFERRED
 from .attempt import DONE
 from .attempt import due_of
-from .attempt import fail
 from .attempt import LOST
 from .attempt import manager
 from .attempt import PUT_OFF
@@ -27,6 +26,7 @@ from .deferred import is_expected
 from .deferred import Promise
 from .deferred import seen_from
 from .deferred import take_promises
+from .errors import CancelledError
 from .failure import isFailure
 from .interfaces import IAgent
 from .interfaces import ICallbackProxy
@@ -35,6 +35,7 @@ from .interfaces import NEW
 from .interfaces import ReassignedError
 from .interfaces import TimeoutError
 from .retry import ask
+from .returning import fail
 from .threadlocal import local
 from collections.abc import Callable
 from datetime import datetime
@@ -42,6 +43,7 @@ from datetime import timedelta
 from ZODB.utils import u64
 
 import logging
+import threading
 import transaction
 
 
@@ -68,6 +70,10 @@ def run_claimed(job, attempt: int, agent) -> str:
     elif job.aborted is not None:
         fail(job, job.aborted.value, agent, attempt)
         outcome = DONE
+    elif local.control is not None and local.control.cancel is not None:
+        # Asked for when a worker had it, but had not begun it.
+        fail(job, CancelledError(*local.control.cancel), agent, attempt)
+        outcome = DONE
     else:
         outcome = Run(job, claimed_attempt=attempt, agent=agent).go()
     if outcome == DONE and job._status == 2:
@@ -80,6 +86,7 @@ def mark_begun(job, attempt: int) -> None:
     if job.attempt != attempt or job._status != 0:
         raise ReassignedError(repr(job))
     job._begun_attempt = attempt
+    job._begun_thread = threading.current_thread().name
 
 
 def call_by_hand(job, args: tuple, kwargs: dict):

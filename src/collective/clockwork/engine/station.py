@@ -7,20 +7,34 @@ the last one, so a busy agent needs one such commit for many jobs.
 from __future__ import annotations
 
 from . import clock
+from . import retention
 from .base import database_name
 from .base import identity
+from .cancelling import has_requests
+from .cancelling import heed
 from .claims import Claim
-from .claims import sweep
-from .claims import UNSTARTED
+from .commit import log
+from .deaths import seconds_alone
+from .errors import JobTimeoutError
+from .groups import MOST_IN_GROUP
 from .pool import AgentThreadPool
 from .pool import MOST
 from .pool import Ticket
 from .presence import IDLE_PING_FACTOR
+from .returning import end_from_outside
 from .rounds import Rounds
+from .sweeping import sweep
+from .sweeping import UNSTARTED
 from transaction.interfaces import TransactionError
 from ZODB.utils import u64
 
+import logging
 
+
+#: What became of a job that was ended without its thread.
+GIVEN_UP = "given up"
+#: Seconds past its timeout in which a job may stop by itself.
+GRACE = 5
 #: Reports that gather at most before they are swept.
 SWEPT_AT_ONCE = 32
 #: Seconds that a report waits at most for a claim to be swept with.
@@ -43,6 +57,10 @@ class Station:
         self._looked_at: tuple = ()
         self._last_look = 0.0
         self._more = True
+        #: Whether it may claim at present, if there is room.
+        self._may_claim = True
+        #: Whether there are requests for a cancel, which are looked after soon.
+        self._is_asked = False
         self._rounds = Rounds()
         self._due: int | None = None
         self._reported_at: float | None = None
@@ -64,12 +82,18 @@ class Station:
         pool = self.pool
         if pool.is_stuck():
             pool.withdraw()
-        wanted = pool.wanted()
+        self._attend(queue, agents)
+        paused = queue.paused or agents[self.agent_name].paused
+        if paused:
+            pool.withdraw()
+        self._may_claim = not (paused or self.dispatcher.is_reserved())
+        wanted = pool.wanted() if self._may_claim else 0
         reports, outer = pool.take_reports()
         due = self._sweep_is_due(reports, outer)
         if (wanted and self._has_news()) or due or self._in_doubt:
             try:
-                self._claim(queue, agents, wanted, reports, outer, due)
+                with self.dispatcher.claim_lock.held():
+                    self._claim(queue, agents, wanted, reports, outer, due)
             except TransactionError:
                 # What it looked at is still to be claimed.
                 self._looked_at = ()
@@ -77,6 +101,41 @@ class Station:
         self._show(agents)
         self._ping(agents)
         return self._wait()
+
+    def _attend(self, queue, agents) -> None:
+        """Pass cancels on, and end jobs that do not stop at their timeout."""
+        overdue = self.pool.overdue(GRACE)
+        self._is_asked = has_requests(queue)
+        if not overdue and not self._is_asked:
+            return
+        tm = self.dispatcher.tm
+        tm.begin()
+        agent = agents[self.agent_name]
+        written, threadless = heed(queue, agent, self.pool)
+        ended = [(identity(job), error, False) for job, error in threadless]
+        for ticket in overdue:
+            error = JobTimeoutError(ticket.timeout)
+            ended.append((ticket.identity, error, True))
+        claims = self._end(queue, agent, ended)
+        if written or claims:
+            tm.commit()
+            for claim in claims:
+                self.dispatcher.history.jobs.given_up(claim)
+                self.pool.give_up(claim)
+
+    def _end(self, queue, agent, ended: list) -> list[tuple]:
+        """End these jobs without their threads; returns their claims."""
+        reports = {}
+        for wanted, error, may_retry in ended:
+            for job, attempt, _key in agent.claims.entries:
+                if identity(job) == wanted and job.attempt == attempt:
+                    if job._status < 2:
+                        level = logging.INFO if not may_retry else logging.ERROR
+                        log.log(level, "%s is given up: %s", repr(job), error)
+                        end_from_outside(job, error, agent, may_retry)
+                        reports[(*wanted, attempt)] = GIVEN_UP
+        sweep(queue, agent, reports, [], clock.now_us())
+        return list(reports)
 
     def _has_news(self) -> bool:
         dispatcher = self.dispatcher
@@ -95,7 +154,7 @@ class Station:
         now = clock.monotonic()
         if self._reported_at is None:
             self._reported_at = now
-        if len(reports) >= SWEPT_AT_ONCE or outer:
+        if len(reports) >= max(SWEPT_AT_ONCE, self.pool.most // 2) or outer:
             return True
         if any(outcome != "done" for outcome in reports.values()):
             return True
@@ -134,7 +193,7 @@ class Station:
         if runs:
             tickets = [[ticket_of(entry, agent) for entry in run] for run in runs]
             self.dispatcher.history.claimed(self.pool, held, sum(tickets, []))
-            self.pool.submit(tickets)
+            self.pool.submit(tickets, self._more or len(sum(runs, [])) >= wanted)
 
     def _orphans(self, agent) -> dict:
         """Claims that the pool knows nothing of, to be given back.
@@ -157,13 +216,22 @@ class Station:
             return self._choose(agent, wanted)
         run_length = min(wanted, MOST // 4) if wanted > self.pool.size else 1
         self._rounds.use(agent.filter)
-        claim = Claim(queue, agent.accepts, wanted, now, run_length, self._rounds)
+        claim = Claim(
+            queue,
+            agent.accepts,
+            wanted,
+            now,
+            run_length,
+            self._rounds,
+            self.dispatcher.may_begin,
+            group_length=min(-(-wanted // self.pool.size), MOST_IN_GROUP),
+        )
         runs = claim.take()
         self._more = claim.more
         if runs:
             agent.hold([entry for run in runs for entry in run])
         if claim.finished:
-            agent.completed.extend(claim.finished)
+            retention.file(queue, agent, [(job, None) for job in claim.finished])
         self._due = queue.next_due()
         return runs, claim.changed
 
@@ -212,12 +280,15 @@ class Station:
     def _wait(self) -> float:
         """Seconds until a timer of this station is due."""
         wait = self.dispatcher.poll_interval
-        if self.pool.wanted():
+        gathers = self.pool.gathers_for()
+        if gathers:
+            wait = min(wait, gathers)
+        elif self._may_claim and self.pool.wanted():
             if self._more:
                 wait = min(wait, LOOK_ON_AFTER)
             if self._due is not None:
                 wait = min(wait, max(0.0, (self._due - clock.now_us()) / 1e6))
-        if self._reported_at is not None or not self.pool.idle:
+        if self._is_asked or self._reported_at is not None or not self.pool.idle:
             wait = min(wait, SWEEP_DELAY)
         return wait
 
@@ -236,5 +307,12 @@ def ticket_of(entry: tuple, agent) -> Ticket:
     """What is handed to a pool for an entry of the agent's claims."""
     job, attempt, _key = entry
     return Ticket(
-        job._p_oid, database_name(job), attempt, agent._p_oid, database_name(agent)
+        job._p_oid,
+        database_name(job),
+        attempt,
+        agent._p_oid,
+        database_name(agent),
+        alone=seconds_alone(job),
+        groupable=job._groupable and not job._suspect,
+        timeout=None if job._timeout is None else job._timeout / 1e6,
     )

@@ -6,6 +6,7 @@ that a process needs. Names and behaviour as in zc.async.
 
 from __future__ import annotations
 
+from . import unique
 from .agent import Agent
 from .commit import log
 from .dispatcher import Dispatcher
@@ -84,6 +85,8 @@ class QueueInstaller:
             if name not in queues:
                 queue = queues[name] = self.factory()
                 events.append(ObjectAdded(queue, queues, name))
+        for name in self.queues:
+            unique.prepare(queues[name])
         for event in events:
             notify(event)
         return events

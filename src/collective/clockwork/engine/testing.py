@@ -8,10 +8,10 @@ functions wait for a dispatcher with threads.
 from __future__ import annotations
 
 from . import clock
+from . import retention
 from .agent import Agent
 from .attempt import DEFERRED
 from .claims import Claim
-from .claims import sweep
 from .dispatcher import Dispatcher
 from .history import History
 from .interfaces import ACTIVE
@@ -22,6 +22,7 @@ from .pool import AgentThreadPool
 from .pool import Ticket
 from .run import follow_promises
 from .station import ticket_of
+from .sweeping import sweep
 from .threadlocal import local
 from collections.abc import Callable
 from datetime import datetime
@@ -165,6 +166,8 @@ class _Inline:
         self.UUID = DRAIN_UUID
         self.stopping = threading.Event()
         self.history = History()
+        #: Nobody else looks on.
+        self.flusher = None
 
 
 class _NoThreads(AgentThreadPool):
@@ -224,11 +227,11 @@ def _drain_one(queue, tm, pool: _NoThreads, runner) -> bool:
     agent = _drain_agent(queue)
     claim = Claim(queue, agent.accepts, 1, clock.now_us())
     runs = claim.take()
-    agent.completed.extend(claim.finished)
+    retention.file(queue, agent, [(job, None) for job in claim.finished])
     if not runs:
         if claim.changed:
             tm.commit()
-        return bool(claim.finished)
+        return bool(claim.finished or claim.more)
     entry = runs[0][0]
     agent.hold(runs[0])
     tm.commit()

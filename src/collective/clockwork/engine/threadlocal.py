@@ -12,6 +12,10 @@ class Local(threading.local):
 
     #: The job or callback being run, from this thread's own connection.
     job = None
+    #: The Run of that job or callback; see ``attempt``.
+    run = None
+    #: What the claimed job is asked to do; see ``control``. None outside of a worker.
+    control = None
     #: The dispatcher that this worker thread belongs to.
     dispatcher = None
     #: Name of the agent that claimed the job.

@@ -7,7 +7,9 @@ something to remove.
 from __future__ import annotations
 
 from . import clock
-from .claims import recover_waiting
+from . import progress
+from . import unique
+from .sweeping import recover_waiting
 from datetime import timedelta
 from ZODB.utils import u64
 
@@ -27,6 +29,8 @@ class Tidier:
         self._last = clock.monotonic()
         #: (queue name, intake name) to its mark and since when it has that.
         self._intakes: dict[tuple, tuple] = {}
+        #: Queue name to where to go on among the keys of its unique jobs.
+        self._keys: dict[str, tuple] = {}
 
     def is_due(self) -> bool:
         """Whether it is time to look again."""
@@ -41,7 +45,10 @@ class Tidier:
             forget_old_jobs(queue, clock.now_us())
             forget_notes(queue)
             settle_waiting(queue, clock.now_us())
+            start = self._keys.get(queue.name, unique.START)
+            self._keys[queue.name] = unique.tidy(queue, start)
             forget_gone_dispatchers(queue)
+            queue.quarantine.let_go_of_ended()
         self._intakes = seen
 
     def _close_idle_intakes(self, queue, seen: dict) -> None:
@@ -73,8 +80,7 @@ def forget_old_jobs(queue, now_us: int) -> None:
     """
     for agents in queue.dispatchers.values():
         for agent in agents.values():
-            completed = agent.completed
-            completed.forget(now_us - completed.period // clock.MICROSECOND)
+            agent.completed.forget_old(now_us)
 
 
 def forget_notes(queue) -> None:
@@ -85,6 +91,7 @@ def forget_notes(queue) -> None:
             for number in list(agent.live):
                 if number not in held:
                     del agent.live[number]
+            progress.forget_others(agent)
 
 
 def settle_waiting(queue, now_us: int) -> None:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collective.clockwork.engine import dispatcher
+from collective.clockwork.engine.agent import Agent
 from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.interfaces import KEY
+from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.subscribers import agent_installer
 from collective.clockwork.engine.subscribers import multidb_queue_installer
 from collective.clockwork.engine.subscribers import queue_installer
+from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import tear_down_dispatcher
 from collective.clockwork.engine.testing import tearDownDatetime
+from collective.clockwork.tests.engine import looping
+from collective.clockwork.tests.engine import sickwork
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.monitoring import answer_of
 from uuid import uuid4
@@ -148,3 +153,56 @@ def start_dispatcher(db):
     for made in started:
         tear_down_dispatcher(made)
         dispatcher.pop(made.UUID)
+
+
+@pytest.fixture
+def agents(queue):
+    """Those of a worker that exists in the database only."""
+    agents = queue.dispatchers.register(uuid4())
+    agents["main"] = Agent(size=5)
+    agents.activate("boot")
+    transaction.commit()
+    return agents
+
+
+@pytest.fixture
+def agent(agents):
+    return agents["main"]
+
+
+@pytest.fixture
+def claimed(queue, agent):
+    """Puts a job and claims it."""
+
+    def claim(function=work.nothing, policy=sickwork.Threefold):
+        job = Job(function)
+        job.retry_policy_factory = policy
+        queue.put(job)
+        transaction.commit()
+        assert agent.claimJob() is job
+        transaction.commit()
+        return job
+
+    return claim
+
+
+@pytest.fixture
+def no_visits():
+    """Forgets what loops of other tests have noted."""
+    looping.visits.clear()
+    looping.asked.clear()
+    looping.times.clear()
+
+
+@pytest.fixture
+def perform(db, queue):
+    """Runs a job to its end, through all of its attempts."""
+
+    def perform(function, *args, policy=looping.Again, **kwargs):
+        job = queue.put(Job(function, *args, **kwargs), retry_policy_factory=policy)
+        transaction.commit()
+        drain(db)
+        transaction.begin()
+        return job
+
+    return perform

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from collective.clockwork.engine import claims
 from collective.clockwork.engine import clock
 from collective.clockwork.engine.agent import Agent
+from collective.clockwork.engine.errors import CancelledError
 from collective.clockwork.engine.failure import isFailure
 from collective.clockwork.engine.interfaces import IDispatcherRegistered
 from collective.clockwork.engine.interfaces import KEY
@@ -21,6 +22,7 @@ from collective.clockwork.engine.queue import Queues
 from collective.clockwork.tests.engine.modeljobs import ALL_KINDS
 from collective.clockwork.tests.engine.modeljobs import effect
 from collective.clockwork.tests.engine.modeljobs import effect_and_fail
+from collective.clockwork.tests.engine.modeljobs import elapse
 from collective.clockwork.tests.engine.modeljobs import KINDS
 from collective.clockwork.tests.engine.modeljobs import make_job
 from collective.clockwork.tests.engine.modeljobs import ORDERED
@@ -62,6 +64,8 @@ __all__ = [
 ]
 
 BEGINNING = datetime(2030, 1, 1, tzinfo=timezone.utc)
+#: The key of which at most one job is unfinished; another is debounced.
+KEY_OF_ONE, KEY_OF_LAST = "one of it", "the last of it"
 UUIDS = [UUID(int=number) for number in range(1, 4)]
 
 
@@ -76,6 +80,8 @@ class Accepted:
     oid: bytes
     quota_names: tuple
     removed: bool = False
+    #: What the queue said when it was cancelled.
+    answer: str | None = None
 
 
 def family(job) -> Iterator[Job]:
@@ -88,6 +94,12 @@ def family(job) -> Iterator[Job]:
     inner = job._annotations and job.annotations.get("inner")
     if inner:
         yield from family(inner)
+
+
+def is_kept_briefly(job) -> bool:
+    """Whether it may be gone once it is finished."""
+    keep = job._keep_failure if isFailure(job._result) else job._keep_result
+    return keep is not None
 
 
 def outermost(job, quota_name: str):
@@ -124,6 +136,7 @@ class World:
             mock.patch.object(claims, "REFUSED_AT_ONCE", 2),
         ]
         promised.clear()
+        elapse[:] = [self.pass_time]
         zope.event.subscribers.append(self._furnish)
         for patch in self._patches:
             patch.start()
@@ -220,18 +233,23 @@ class World:
                 known.add(job._p_oid)
                 gone = accepted.removed and job is top
                 self._check_place(job, places[job._p_oid], gone)
+                self._check_answer(accepted.answer, job, job is top)
                 self._check_effect(job)
                 self._check_end(job)
                 for callback in job.callbacks:
                     self._check_callback(job, callback)
-        assert not set(places) - known, "jobs that nobody has queued"
+        stray = [self.queue._p_jar.get(oid) for oid in set(places) - known]
+        assert not stray, f"jobs that nobody has queued: {stray}"
         self._check_order()
+        self._check_keys()
         self._check_quotas()
 
     def places(self) -> Count:
         """How often each job is in a place of the queue."""
         queue = self.queue
         places = Count(job._p_oid for job in queue.waiting.values())
+        # Its own place: nobody is there and anywhere else.
+        places.update(job._p_oid for job in queue.quarantine)
         for intake in queue.intakes.values():
             places.update(job._p_oid for _key, job in intake.unread())
         for lane in [*queue.lanes.values(), queue.schedule]:
@@ -246,7 +264,28 @@ class World:
     def _check_place(self, job, count: int, gone: bool) -> None:
         # 1: a member of a batch is nowhere until its turn comes.
         expected = 0 if gone or job._queued is None else 1
+        if count == 0 and job._status == 3 and is_kept_briefly(job):
+            return
+        if count == 1 and job._queued is None and job._status >= 2:
+            # It was cancelled together with its batch.
+            return
         assert count == expected, f"{job!r} is in {count} places"
+
+    def _check_answer(self, answer: str | None, job, is_top: bool) -> None:
+        # 3: that one without a failure has its effect is looked at for all.
+        if answer == "withdrawn" and is_top:
+            assert job._status >= 2, f"{job!r} was withdrawn, and waits"
+            assert isFailure(job._result), f"{job!r} was withdrawn, and ran"
+            assert job._result.check(CancelledError), f"{job!r}: {job._result!r}"
+
+    def _check_keys(self) -> None:
+        # 8: a debounced one may wait beside one that runs.
+        unfinished = [
+            job
+            for accepted, job in self.jobs()
+            if job._unique == KEY_OF_ONE and not accepted.removed and job._status < 2
+        ]
+        assert len(unfinished) <= 1, f"one key: {unfinished}"
 
     def _check_effect(self, job) -> None:
         # 3
@@ -267,6 +306,8 @@ class World:
     def _check_end(self, job) -> None:
         # 5
         if job._status >= 2:
+            if job.callable_name.endswith(".effect_slowly") and job._timeout < 700_000:
+                assert isFailure(job._result), f"{job!r} took longer than it may"
             outcome = (repr(job._result), job._active_end)
             assert self.settled.setdefault(job._p_oid, outcome) == outcome
         else:
@@ -286,16 +327,19 @@ class World:
 
     def _check_order(self) -> None:
         # 4: of those that were put off or came too late, the order is another.
-        waiting = None
+        waiting: dict[int, Job] = {}
         for accepted, job in self.jobs():
             if accepted.quota_names != (ORDERED,) or accepted.removed:
                 continue
             if job._begin_after is not None or job._begin_by is not None:
                 continue
-            if job._status >= 2:
-                assert waiting is None, f"{job!r} has overtaken {waiting!r}"
-            else:
-                waiting = job
+            if accepted.answer is not None or job in self.queue.quarantine:
+                continue
+            if job._status < 2:
+                waiting[job.priority] = job
+            elif not (isFailure(job._result) and job._result.check(CancelledError)):
+                before = waiting.get(job.priority)
+                assert before is None, f"{job!r} has overtaken {before!r}"
 
     def running(self) -> list[Job]:
         """What threads are at that could commit it."""
@@ -370,7 +414,15 @@ class World:
         for process in [*self.processes, *self.zombies]:
             process.go_on()
         self.give_taste(*UUIDS)
+        self.queue.resume()
+        for agents in self.queue.dispatchers.values():
+            for agent in agents.values():
+                agent.resume()
+        self.tm.commit()
         for _ in range(120):
+            for job in list(self.queue.quarantine):
+                self.queue.quarantine.release(job)
+            self.tm.commit()
             for process in self.processes:
                 process.poll()
                 process.go_on()

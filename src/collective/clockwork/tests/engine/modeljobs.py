@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine import context
 from collective.clockwork.engine import local
 from collective.clockwork.engine.agent import chooseFirst
 from collective.clockwork.engine.compose import parallel
 from collective.clockwork.engine.compose import serial
 from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.outcomes import Cancel
+from collective.clockwork.engine.outcomes import RetryAfter
+from collective.clockwork.engine.outcomes import Snooze
 from collective.clockwork.engine.retry import RetryCommonFourTimes
 from datetime import timedelta
 from twisted.internet.defer import Deferred
@@ -63,7 +67,34 @@ def effect_in_parts(ledger, name):
     """Commits in the middle; what it did up to there may happen again."""
     effect(ledger, f"{name} before")
     ledger._p_jar.transaction_manager.commit()
+    context.current().checkpoint()
     return effect(ledger, name)
+
+
+def effect_and_cancel(ledger, name):
+    """Is not to be done."""
+    effect(ledger, name)
+    raise Cancel("as planned")
+
+
+def effect_after_asking(ledger, name, outcome):
+    """Is too early at its first attempt, or at its second."""
+    effect(ledger, name)
+    job = local.getJob()
+    if not job._tries and not job._snoozed:
+        raise outcome
+    return name
+
+
+#: Lets time pass, in seconds; set by the world.
+elapse: list = []
+
+
+def effect_slowly(ledger, name):
+    """Takes longer than it may, sometimes."""
+    effect(ledger, name)
+    elapse[-1](0.7)
+    return name
 
 
 class Watched(Deferred):
@@ -97,9 +128,18 @@ class PutOff(RetryCommonFourTimes):
         return super().jobError(failure, data_cache)
 
 
+class Fragile(RetryCommonFourTimes):
+    """Lets it be set aside after one death that was its fault."""
+
+    max_interruptions = 1
+
+
 KINDS = ["plain", "fails", "shared", "later", "returns", "serial", "parallel"]
+KINDS += ["cancels", "snoozes", "asks again", "slow", "fragile"]
+#: Those that may be grouped.
+SHORT = ("plain", "fails", "shared")
 #: And those that need somebody to go on with them, or do a part twice.
-ALL_KINDS = [*KINDS, "parts", "defers"]
+ALL_KINDS = [*KINDS, "fragile", "parts", "defers"]
 
 
 def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
@@ -125,11 +165,28 @@ def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
         job = batch(*members, postprocess=Job(end_of_batch, ledger, f"{name}.end"))
     elif kind == "parts":
         job = Job(effect_in_parts, ledger, name)
+        if odd:
+            job.timeout = timedelta(seconds=1)
+    elif kind == "cancels":
+        job = Job(effect_and_cancel, ledger, name)
+    elif kind == "snoozes":
+        job = Job(effect_after_asking, ledger, name, Snooze(2 if odd else 0))
+    elif kind == "asks again":
+        job = Job(effect_after_asking, ledger, name, RetryAfter(2 if odd else 0))
+    elif kind == "slow":
+        job = Job(effect_slowly, ledger, name)
+        job.timeout = timedelta(seconds=0.5 if odd else 1)
+    elif kind == "fragile":
+        job = Job(effect, ledger, name)
+        job.retry_policy_factory = Fragile
+        # As if a process had died with it and with others.
+        job._suspect = 1
     elif kind == "defers":
         job = Job(effect_and_defer, ledger, name)
     else:
         job = Job(effect, ledger, name)
     job.quota_names = quota_names
+    job.groupable = odd and kind in SHORT
     return job
 
 

@@ -1,8 +1,9 @@
-"""Jobs and policies with something wrong in them, for test_hardening."""
+"""Jobs and policies for what goes wrong."""
 
 from __future__ import annotations
 
 from collective.clockwork.engine.job import Job
+from collective.clockwork.engine.retry import RetryCommonFourTimes
 from ZODB.POSException import ConflictError
 
 import transaction
@@ -19,6 +20,12 @@ class Touchy:
 
     def __getstate__(self):
         return {"some": "state"}
+
+
+class Threefold(RetryCommonFourTimes):
+    """Allows three deaths of a process, as the Plone service does."""
+
+    max_interruptions = 3
 
 
 class RaisingPolicy:

@@ -6,7 +6,6 @@ from collective.clockwork.engine import clock
 from collective.clockwork.engine.agent import Agent
 from collective.clockwork.engine.attempt import DONE
 from collective.clockwork.engine.claims import Claim
-from collective.clockwork.engine.claims import sweep
 from collective.clockwork.engine.compose import parallel
 from collective.clockwork.engine.failure import isFailure
 from collective.clockwork.engine.interfaces import COMPLETED
@@ -14,6 +13,7 @@ from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.interfaces import ReassignedError
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.run import run_claimed
+from collective.clockwork.engine.sweeping import sweep
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
@@ -62,11 +62,11 @@ def test_a_claim_whose_answer_was_lost_is_given_back(
     lost = []
     original = type(station.pool).submit
 
-    def submit(pool, runs):
+    def submit(pool, runs, *rest):
         if not lost:
             lost.append(runs)
             raise ClientDisconnected("the answer was lost")
-        original(pool, runs)
+        original(pool, runs, *rest)
 
     monkeypatch.setattr(type(station.pool), "submit", submit)
     job = queue.put(work.answer)
@@ -218,11 +218,11 @@ def test_a_worker_thread_survives_a_database_that_does_not_let_it_begin(
     original = type(pool)._perform_job
     failed = []
 
-    def perform(self, connection, ticket):
+    def perform(self, connection, ticket, *rest):
         if not failed:
             failed.append(ticket)
             raise RuntimeError("no transaction can be begun")
-        return original(self, connection, ticket)
+        return original(self, connection, ticket, *rest)
 
     monkeypatch.setattr(type(pool), "_perform_job", perform)
     job = queue.put(work.answer)

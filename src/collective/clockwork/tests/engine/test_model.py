@@ -9,7 +9,11 @@ After each step these have to hold (``model`` refers to them by number):
 5. What has ended stays as it is.
 6. In the end, whatever was killed, everything that was accepted has ended.
 7. A producer's commit never conflicts, unless its intake was closed as idle since
-   its transaction began.
+   its transaction began, or it has queued a unique job.
+8. Of a unique key there is at most one unfinished job.
+
+A job that is set aside is in no other place, one that was withdrawn has ended without
+its effect, and what is kept for a while only may be gone when it has ended.
 
 ``make model`` sets ``CLOCKWORK_MODEL_EXAMPLES``: that many examples instead of a
 few, other ones each time. A failing one is printed with the steps that lead to it.
@@ -18,6 +22,7 @@ few, other ones each time. A failing one is printed with the steps that lead to 
 from __future__ import annotations
 
 from collective.clockwork.engine.attempt import LOST
+from collective.clockwork.engine.errors import DuplicateJobError
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.tidy import Tidier
 from collective.clockwork.tests.engine import model
@@ -42,6 +47,17 @@ import transaction
 EXAMPLES = os.environ.get("CLOCKWORK_MODEL_EXAMPLES")
 
 processes = st.integers(0, 1)
+#: Options of jobs: hardly anything, most of the time.
+OPTIONS = [{}] * 6
+OPTIONS += [{"priority": 5}, {"priority": 5}, {"priority": -5}]
+OPTIONS += [
+    {"unique": model.KEY_OF_ONE, "on_duplicate": then}
+    for then in ("refuse", "drop", "replace")
+]
+OPTIONS += [{"unique": model.KEY_OF_LAST, "debounce": timedelta(seconds=1)}]
+OPTIONS += [
+    {"keep_result": timedelta(), "keep_failure": timedelta(minutes=2), "priority": 1}
+]
 #: Kind, quotas, seconds until it is due and to begin in, a variation, a callback.
 jobs = st.tuples(
     st.sampled_from(model.ALL_KINDS),
@@ -50,6 +66,7 @@ jobs = st.tuples(
     st.sampled_from([None, None, None, 6, 1]),
     st.booleans(),
     st.sampled_from([None, None, model.effect, model.effect_and_fail]),
+    st.sampled_from(OPTIONS),
 )
 
 
@@ -62,6 +79,8 @@ class Producer:
         self.put: list = []
         #: Whether intakes were closed since its transaction began.
         self.tidied = False
+        #: Whether it has queued a unique job in it.
+        self.unique = False
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -110,7 +129,7 @@ class QueueMachine(RuleBasedStateMachine):
         if commit:
             self.end(producer, True)
 
-    def _put(self, who, kind, quota_names, due, within, odd, callback):
+    def _put(self, who, kind, quota_names, due, within, odd, callback, options):
         root = who.connection.root()
         self.count += 1
         name = f"{self.count}"
@@ -121,8 +140,15 @@ class QueueMachine(RuleBasedStateMachine):
             due = self.world.now + timedelta(seconds=due)
         if within is not None:
             within = timedelta(seconds=within)
-        root[KEY][""].put(job, begin_after=due, begin_by=within)
-        who.put.append((name, job))
+        if "debounce" in options:
+            due = None
+        who.unique |= "unique" in options
+        try:
+            put = root[KEY][""].put(job, begin_after=due, begin_by=within, **options)
+        except DuplicateJobError:
+            return
+        if put is job:
+            who.put.append((name, job))
 
     @rule(producer=st.integers(0, 2), commit=st.booleans())
     def end(self, producer, commit):
@@ -137,13 +163,13 @@ class QueueMachine(RuleBasedStateMachine):
                     )
             except ConflictError:
                 # 7: except with an intake that was closed after an idle hour.
-                assert who.tidied
+                assert who.tidied or who.unique
                 who.tm.abort()
         else:
             who.tm.abort()
         who.put = []
         who.tm.begin()
-        who.tidied = False
+        who.tidied = who.unique = False
 
     # Workers
 
@@ -255,6 +281,39 @@ class QueueMachine(RuleBasedStateMachine):
         for accepted in self.world.accepted:
             if accepted.oid == job._p_oid:
                 accepted.removed = self._change(lambda: self.world.queue.remove(job))
+
+    @rule(index=st.integers(0, 30))
+    def cancel(self, index):
+        """Somebody cancels one that is not finished."""
+        found = [(a, job) for a, job in self.world.jobs() if not a.removed]
+        found = [(a, job) for a, job in found if job._status < 3]
+        if found:
+            accepted, job = found[index % len(found)]
+            answers = []
+            if self._change(lambda: answers.append(job.cancel("model"))):
+                accepted.answer = answers[0]
+
+    @rule(process=processes, whole=st.booleans(), resume=st.booleans())
+    def pause(self, process, whole, resume):
+        """A queue or an agent is paused, or goes on."""
+        paused = self.world.queue
+        if not whole:
+            uuid = self.world.processes[process].uuid
+            agents = self.world.queue.dispatchers.get(uuid, {})
+            if "main" not in agents:
+                return
+            paused = agents["main"]
+        self._change(paused.resume if resume else lambda: paused.pause("model"))
+
+    @rule(index=st.integers(0, 5), release=st.booleans())
+    def decide(self, index, release):
+        """One that was set aside is let go on, or failed."""
+        quarantine = self.world.queue.quarantine
+        jobs = list(quarantine)
+        if jobs:
+            job = jobs[index % len(jobs)]
+            decision = quarantine.release if release else quarantine.discard
+            self._change(lambda: decision(job))
 
     @rule(index=st.integers(0, 30))
     def add_callback(self, index):

@@ -333,3 +333,10 @@ def test_places_are_given_by_hand_only_to_jobs_of_the_quota(quota):
         quota.index(other)
     quota.discard([job])
     assert not quota.filled
+
+
+@pytest.mark.parametrize("name", ["\0one", "\x015"])
+def test_a_name_that_the_engine_uses_itself_is_refused(queue, name):
+    with pytest.raises(ValueError, match="control character"):
+        queue.quotas.create(name)
+    assert name not in queue.quotas

@@ -117,6 +117,19 @@ class TestTheFilters(BrowserTestCase):
             [" ".join(link.text_content().split()) for link in links],
         )
 
+    def test_a_rare_status_is_a_link_where_there_are_such_jobs(self):
+        cancelled = replace(QUEUED, id="13", status="cancelled", reason="by anna")
+        self.service.jobs.append(cancelled)
+        links = self.open().xpath(STATUS_LINKS)
+        self.assertIn(
+            "Cancelled 1", [" ".join(link.text_content().split()) for link in links]
+        )
+        row = text(
+            self.open("@@background-jobs?status=cancelled"), "//tr[@id='job-13']"
+        )
+        self.assertIn("Cancelled", row)
+        self.assertIn("by anna", row)
+
     def test_a_status_link_leads_to_the_jobs_of_that_status(self):
         self.open()
         self.browser.getLink("Failed").click()

@@ -8,6 +8,7 @@ from collective.clockwork.engine.interfaces import TimeoutError
 from collective.clockwork.engine.job import isFailure
 from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.testing import drain
+from collective.clockwork.testing import running_worker
 from collective.clockwork.tests.plone import work
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from datetime import timezone
 from plone.app.testing import logout
 from plone.app.testing import TEST_USER_ID
 from plone.dexterity.content import DexterityContent
+from Products.CMFCore.indexing import getQueue
 from transaction.interfaces import DoomedTransaction
 from unittest import mock
 from ZODB.POSException import ConflictError
@@ -34,6 +36,48 @@ def without_pauses():
     """Don't wait between attempts; the waits are random."""
     with mock.patch.object(attempt, "pause"):
         yield
+
+
+class TestWhatTheEngineOffers(ServiceTestCase):
+    def test_a_function_with_a_context_commits_in_between(self):
+        self.result_of(work.add_pages, 5)
+        self.assertEqual(5, len(work.find_pages(self.folder)))
+
+    def test_an_async_function_is_awaited(self):
+        self.assertEqual("soon", self.result_of(work.add_page_soon, "soon"))
+        self.assertEqual(["soon"], work.find_pages(self.folder))
+
+    def test_what_a_grouped_job_indexes_is_indexed_as_its_user(self):
+        info = self.service.makeJob(work.add_page, self.folder, "page")
+        job = self.service._single(info)
+        self.service.getQueues()[""].put(job, groupable=True)
+        transaction.commit()
+        logout()
+        before = job.setUp()
+        try:
+            job.invoke(("page",), {})
+            self.assertGreater(getQueue().length(), 0)
+            job.complete_work()
+            self.assertEqual(0, getQueue().length())
+        finally:
+            job.tearDown(before)
+            transaction.abort()
+
+    def test_grouped_jobs_leave_complete_indexes(self):
+        queue = self.service.getQueues()[""]
+        names = [f"page-{index}" for index in range(5)]
+        for name in names:
+            info = self.service.makeJob(work.add_page, self.folder, name)
+            queue.put(self.service._single(info), groupable=True)
+        last = self.service.queueJob(work.add_numbers, self.folder)
+        transaction.commit()
+        with running_worker(self.layer["zodbDB"]):
+            self.wait_until(lambda: last.status == "completed-status")
+            self.wait_until(lambda: len(work.find_pages(self.folder)) == 5)
+        self.login_as_test_user()
+        self.assertEqual(names, work.find_pages(self.folder))
+        brains = self.portal.portal_catalog(portal_type="Document")
+        self.assertEqual({TEST_USER_ID}, {brain.Creator for brain in brains})
 
 
 class TestQueueing(ServiceTestCase):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine import clock
+from collective.clockwork.engine import quarantine
+from collective.clockwork.engine.deaths import Evidence
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.presence import DispatcherAgents
 from collective.clockwork.jobinfo import JobInfo
+from collective.clockwork.jobinfo import STATUSES
 from collective.clockwork.jobinfo import TEXT_LIMIT
 from collective.clockwork.testing import drain
 from collective.clockwork.testing import running_worker
@@ -86,6 +90,46 @@ class TestFacts(LookupTestCase):
         self.assertEqual(due, info.due)
         self.assertEqual("Its time has not come", info.reason)
 
+    def test_a_cancelled_job_tells_who_did_it_and_why(self):
+        job = self.service.queueJob(work.note, self.folder, "x")
+        transaction.commit()
+        job.cancel(by="anna", reason="no more needed")
+        for _moment in ("at once", "when it was cleared away"):
+            info = self.info_of(job)
+            self.assertEqual("cancelled", info.status)
+            self.assertEqual("It was cancelled: ${details}", info.reason.default)
+            self.assertEqual({"details": "anna: no more needed"}, info.reason.mapping)
+            self.assertIsNone(info.error)
+            self.assertEqual([info], self.service.findJobs(status="cancelled"))
+            self.assertEqual([], self.service.findJobs(status="failed"))
+            drain()
+
+    def test_a_job_that_was_cancelled_by_nobody_in_particular(self):
+        job = self.service.queueJob(work.note, self.folder, "x")
+        transaction.commit()
+        job.cancel()
+        self.assertEqual("It was cancelled", self.info_of(job).reason)
+
+    def test_a_job_that_was_set_aside_tells_how_often_its_process_died(self):
+        job = self.service.queueJob(work.note, self.folder, "x")
+        transaction.commit()
+        queue = job.queue
+        queue.pull()
+        job._deaths = Evidence()
+        quarantine.set_aside(queue, job, clock.now_us())
+        transaction.commit()
+        info = self.info_of(job)
+        self.assertEqual("quarantined", info.status)
+        self.assertEqual({"deaths": 0}, info.reason.mapping)
+        self.assertEqual([info], self.service.findJobs(status="quarantined"))
+        self.assertEqual(1, self.service.countJobs()["quarantined"])
+        self.assertEqual(0, self.service.countJobs()["queued"])
+
+    def test_a_job_in_a_paused_queue_says_so(self):
+        job = self.service.queueJob(work.note, self.folder, "x")
+        job.queue.pause()
+        self.assertEqual("The queue is paused", self.info_of(job).reason)
+
     def test_a_job_of_anonymous_has_no_user(self):
         logout()
         job = self.service.queueJob(work.note, self.folder, "x")
@@ -128,6 +172,11 @@ class TestFacts(LookupTestCase):
         self.assertEqual("active", info.status)
         self.assertLessEqual(info.queued_at, info.started)
 
+    def test_what_a_job_reports_of_its_progress_is_told(self):
+        job = self.service.queueJob(work.report_quarter, self.folder)
+        drain()
+        self.assertEqual(0.25, self.info_of(job).progress)
+
     def test_progress_that_is_no_share_is_not_shown(self):
         job = self.service.queueJob(work.add_numbers, self.folder)
         job.annotations["progress"] = "half"
@@ -167,7 +216,7 @@ class TestSearch(LookupTestCase):
             (info,) = self.service.findJobs(status=status)
             self.assertEqual(name, info.function.rpartition(".")[2])
         self.assertEqual([], self.service.findJobs(status="active"))
-        counts = {"queued": 1, "active": 0, "completed": 1, "failed": 1}
+        counts = dict.fromkeys(STATUSES, 0) | {"queued": 1, "completed": 1, "failed": 1}
         self.assertEqual(counts, self.service.countJobs())
 
     def test_another_status_is_refused(self):

@@ -11,6 +11,7 @@ from ZODB.POSException import ConflictError
 from zope.component.hooks import getSite
 from zope.globalrequest import getRequest
 
+import asyncio
 import queue
 import threading
 import transaction
@@ -28,6 +29,21 @@ def add_page(context, page_id, title=""):
     """Add a page with the checks that a user's own request would meet."""
     createContentInContainer(context, "Document", id=page_id, title=title or page_id)
     return page_id
+
+
+def add_pages(context, number, *, ctx):
+    """Add so many pages, two with each commit."""
+    for index in ctx.each(range(number), commit_every=2):
+        add_page(context, f"page-{index}")
+
+
+def report_quarter(context, *, ctx):
+    ctx.progress(5, 20)
+
+
+async def add_page_soon(context, page_id):
+    await asyncio.sleep(0)
+    return add_page(context, page_id)
 
 
 def submit(context, page_id):
