@@ -240,6 +240,8 @@ def test_a_running_and_then_finished_job_is_followed(dispatcher, queue):
     id = list(getId(job))
     assert ask_json("jobs") == ask_json("jobs", "queue:", "agent:main") == [id]
     assert ask_json("jobs", "queue:other") == []
+    # The poll that claimed it is recorded when it is over.
+    wait_until(lambda: ask_json("jobstats")["longest active"], "its poll")
     numbers = ask_json("jobstats")
     assert numbers["longest active"] == numbers["shortest active"] == id
     work.gate("slow").set()

@@ -367,6 +367,8 @@ def test_a_running_job_is_active_and_then_is_not(start_dispatcher, queue):
     assert dispatcher.getActiveJobIds(queue="", agent="main") == [id]
     assert dispatcher.getActiveJobIds(queue="other") == []
     assert dispatcher.getActiveJobIds(agent="other") == []
+    # The poll that claimed it is recorded when it is over.
+    wait_until(lambda: dispatcher.getStatistics()["longest active"], "its poll")
     numbers = dispatcher.getStatistics()
     assert numbers["longest active"] == numbers["shortest active"] == id
     assert dispatcher.getJobInfo(*id)["reassigned"] is False
