@@ -25,13 +25,13 @@ from .performing import Running
 from .performing import Ticket
 from .run import follow_promises
 from .sweeping import UNSTARTED
+from .switching import switch_often
 from .threadlocal import local
 from collections import deque
 from dataclasses import replace
 from itertools import islice
 from itertools import takewhile
 
-import sys
 import threading
 import transaction
 
@@ -46,11 +46,6 @@ MOST_GROUPABLE = 256
 GATHERING = 0.04
 #: Seconds after which claimed jobs that nobody begins go back.
 GIVE_BACK_AFTER = 0.1
-#: Seconds for which a thread keeps the interpreter from others, by default and while
-#: groupable jobs are run: the commit of a group, which all threads wait for, needs it
-#: for many short moments.
-SWITCH_INTERVAL = sys.getswitchinterval()
-SWITCH_INTERVAL_GROUPABLE = 0.0005
 #: Weight of the last job in the average duration.
 SMOOTHING = 0.2
 
@@ -216,9 +211,7 @@ class AgentThreadPool(Performing):
         ``more`` says whether there were others that wait.
         """
         groupable = all(ticket.groupable for run in runs for ticket in run)
-        sys.setswitchinterval(
-            SWITCH_INTERVAL_GROUPABLE if groupable else SWITCH_INTERVAL
-        )
+        switch_often(groupable)
         with self._changed:
             self.most = MOST_GROUPABLE if groupable else MOST
             if groupable and not more:
@@ -303,6 +296,7 @@ class AgentThreadPool(Performing):
 
     def stop(self, deadline: float) -> bool:
         """Let all threads end; whether they did by then (monotonic clock)."""
+        switch_often(False)
         with self._changed:
             self._wanted_threads = 0
             self._changed.notify_all()
@@ -396,6 +390,7 @@ class AgentThreadPool(Performing):
         try:
             outcome = run_together(connection, self._upcoming(running, run), take)
         except BaseException:
+            # As with a single job; which one it was is found out one by one.
             log.critical("a group of jobs could not be run", exc_info=True)
             connection.transaction_manager.abort()
             outcome = Outcome(alone=running.tickets)

@@ -206,3 +206,31 @@ def perform(db, queue):
         return job
 
     return perform
+
+
+@pytest.fixture
+def counter(root):
+    root["counter"] = work.Counter()
+    transaction.commit()
+    return root["counter"]
+
+
+@pytest.fixture
+def ledger(root):
+    root["ledger"] = work.Ledger()
+    transaction.commit()
+    return root["ledger"]
+
+
+@pytest.fixture
+def put(queue):
+    """Queues a call, and commits."""
+
+    def put(function, *args, quotas=(), **options):
+        job = Job(function, *args)
+        job.quota_names = quotas
+        queue.put(job, **options)
+        transaction.commit()
+        return job
+
+    return put

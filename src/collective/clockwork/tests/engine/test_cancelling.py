@@ -35,32 +35,6 @@ HOUR = timedelta(hours=1)
 LATER = datetime(2130, 1, 1, tzinfo=timezone.utc)
 
 
-@pytest.fixture
-def counter(root):
-    root["counter"] = work.Counter()
-    transaction.commit()
-    return root["counter"]
-
-
-@pytest.fixture
-def ledger(root):
-    root["ledger"] = work.Ledger()
-    transaction.commit()
-    return root["ledger"]
-
-
-@pytest.fixture
-def put(queue):
-    def put(function, *args, quotas=(), **options):
-        job = Job(function, *args)
-        job.quota_names = quotas
-        queue.put(job, **options)
-        transaction.commit()
-        return job
-
-    return put
-
-
 # What waits
 
 

@@ -37,32 +37,6 @@ WORKER = UUID(int=7)
 
 
 @pytest.fixture
-def counter(root):
-    root["counter"] = work.Counter()
-    transaction.commit()
-    return root["counter"]
-
-
-@pytest.fixture
-def ledger(root):
-    root["ledger"] = work.Ledger()
-    transaction.commit()
-    return root["ledger"]
-
-
-@pytest.fixture
-def put(queue):
-    def put(function, *args, quotas=(), **options):
-        job = Job(function, *args)
-        job.quota_names = quotas
-        queue.put(job, **options)
-        transaction.commit()
-        return job
-
-    return put
-
-
-@pytest.fixture
 def begun(put, counter, start_dispatcher):
     """Puts a job, and returns it when it has begun."""
 

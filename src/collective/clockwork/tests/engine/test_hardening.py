@@ -232,27 +232,12 @@ def test_a_worker_thread_survives_a_database_that_does_not_let_it_begin(
     assert all(thread.is_alive() for thread in pool.threads)
 
 
-def test_what_was_taken_back_is_not_begun(queue, elsewhere):
-    agent = add_agent(queue)
-    queue.put(work.answer)
-    transaction.commit()
-    job, attempt, _key = claim_one(queue, agent)
-    transaction.commit()
-    conn = elsewhere()
-    conn_queue(conn).dispatchers[agent.parent.UUID].deactivate()
-    conn.transaction_manager.commit()
-    transaction.begin()
-    with pytest.raises(ReassignedError):
-        run_claimed(job, attempt, agent)
-    transaction.begin()
-    assert job.status == "pending-status"
-
-
-def test_an_expired_job_that_was_taken_back_is_not_failed_by_its_former_worker(
-    queue, elsewhere
+@pytest.mark.parametrize("options", [{}, {"begin_by": timedelta()}])
+def test_what_was_taken_back_is_neither_begun_nor_failed_as_expired(
+    queue, elsewhere, options
 ):
     agent = add_agent(queue)
-    queue.put(work.answer, begin_by=timedelta())
+    queue.put(work.answer, **options)
     transaction.commit()
     clock.freeze(clock.now() + timedelta(minutes=1))
     job, attempt, _key = claim_one(queue, agent)

@@ -23,20 +23,6 @@ import pytest
 import transaction
 
 
-@pytest.fixture
-def counter(root):
-    root["counter"] = work.Counter()
-    transaction.commit()
-    return root["counter"]
-
-
-@pytest.fixture
-def ledger(root):
-    root["ledger"] = work.Ledger()
-    transaction.commit()
-    return root["ledger"]
-
-
 @pytest.fixture(params=["queue", "agent"])
 def paused(request, queue, start_dispatcher):
     """A dispatcher, and its queue or its agent, which is to be paused."""

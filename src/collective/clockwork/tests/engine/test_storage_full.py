@@ -87,13 +87,6 @@ def add_and_fill(counter, result=None):
     servers.clear()
 
 
-@pytest.fixture
-def counter(root):
-    root["counter"] = work.Counter()
-    transaction.commit()
-    return root["counter"]
-
-
 def test_a_job_waits_for_room(store, waits, counter):
     job = store(Job(add_and_fill, counter))
     assert job() is None

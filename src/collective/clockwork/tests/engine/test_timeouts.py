@@ -35,13 +35,6 @@ def no_grace(monkeypatch):
 
 
 @pytest.fixture
-def counter(root):
-    root["counter"] = work.Counter()
-    transaction.commit()
-    return root["counter"]
-
-
-@pytest.fixture
 def put(queue, counter):
     def put(function, *args, **options):
         job = queue.put(Job(function, counter, *args), **options)
