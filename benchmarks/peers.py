@@ -109,7 +109,7 @@ def wait_for(db, first: int, last: int) -> None:
     connection.close()
 
 
-def peer(command: tuple[str, ...], name: str, jobs: int) -> float:
+def peer(command: tuple[str, ...], name: str, jobs: int, safe: bool = False) -> float:
     """Jobs per second of Celery or Huey."""
     queue = f"clockwork-bench-{os.getpid()}"
     with measures.database(jobs + 1) as (server, db):
@@ -117,6 +117,8 @@ def peer(command: tuple[str, ...], name: str, jobs: int) -> float:
             "CLOCKWORK_BENCH_ADDRESS": str(server.address),
             "CLOCKWORK_BENCH_QUEUE": queue,
         }
+        if safe:
+            environment["CLOCKWORK_BENCH_SAFE"] = "yes"
         options = {"name": name, "first": 0, "last": jobs}
         try:
             with consumer(command, environment):
@@ -157,12 +159,14 @@ def produce(name: str, first: int, last: int) -> None:
 
 def measure(jobs: int, rounds: int) -> dict:
     """Figures by key, and the single runs."""
-    names = ("ours", "grouped", "celery", "huey")
+    names = ("ours", "grouped", "puts", "celery", "celery_safe", "huey")
     runs: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         runs["ours"].append(measures.end_to_end(jobs))
         runs["grouped"].append(measures.end_to_end(jobs, groupable=True))
+        runs["puts"].append(measures.enqueue(jobs))
         runs["celery"].append(peer(CELERY, "celery", jobs))
+        runs["celery_safe"].append(peer(CELERY, "celery", jobs, safe=True))
         runs["huey"].append(peer(HUEY, "huey", jobs))
         print({name: round(found[-1]) for name, found in runs.items()}, flush=True)
     best = {name: max(found) for name, found in runs.items()}
@@ -172,6 +176,10 @@ def measure(jobs: int, rounds: int) -> dict:
         "vs_celery": best["ours"] / best["celery"],
         "grouped_write_jobs_per_s": best["grouped"],
         "vs_celery_grouped": best["grouped"] / best["celery"],
+        "puts_alone_vs_celery": best["puts"] / best["celery"],
+        "peer_celery_safe_write_jobs_per_s": best["celery_safe"],
+        "vs_celery_safe": best["ours"] / best["celery_safe"],
+        "vs_celery_safe_grouped": best["grouped"] / best["celery_safe"],
         "peer_huey_write_jobs_per_s": best["huey"],
         "vs_huey": best["ours"] / best["huey"],
         "runs": {name: [rounded(n) for n in found] for name, found in runs.items()},

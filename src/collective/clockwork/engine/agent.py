@@ -6,6 +6,7 @@ from . import clock
 from . import live
 from . import retention
 from .base import Base
+from .base import database_name
 from .base import same
 from .claims import Claim
 from .completed import Completed
@@ -44,7 +45,8 @@ class Activity(Persistent):
     have been running for a while.
     """
 
-    #: Pairs of oid as an int, and since when in microseconds.
+    #: Pairs of database and oid (a pair, the oid as an int), and since when in
+    #: microseconds. A worker of before wrote the oid alone in the place of the two.
     running: tuple = ()
 
 
@@ -167,8 +169,9 @@ class Agent(Pausable, Base):
         if job._p_oid is None:
             return None
         number = u64(job._p_oid)
-        for oid, since in self.activity.running:
-            if oid == number:
+        names = ((database_name(job), number), number)
+        for name, since in self.activity.running:
+            if name in names:
                 return clock.from_us(since)
         return None
 

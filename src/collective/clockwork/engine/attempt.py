@@ -15,7 +15,9 @@ from __future__ import annotations
 
 from . import callables
 from . import clock
+from . import endlog
 from . import objectids
+from .base import identity
 from .commit import explained
 from .commit import EXPLOSIVE_ERRORS
 from .commit import log
@@ -24,7 +26,6 @@ from .commit import pause
 from .commit import SYSTEM_ERRORS
 from .commit import TakenId
 from .commit import trace
-from .commit import tracelog
 from .commit import wait_for_system_recovery
 from .deferred import expect
 from .deferred import is_deferred
@@ -72,9 +73,6 @@ CONFLICT_PAUSE = 0.005
 #: Seconds that a callback waits at most for the time that its policy named.
 LONGEST_CALLBACK_PAUSE = 60
 
-#: Characters of a result that are logged.
-LOGGED_RESULT = 1_000
-
 
 class Run:
     """One job being run to its end, or to where it waits.
@@ -88,6 +86,8 @@ class Run:
         self.args = args
         self.kwargs = kwargs or {}
         self.claimed_attempt = claimed_attempt
+        #: The job's number at the begin; another one says that it changed hands.
+        self.attempt = job.attempt if claimed_attempt is None else claimed_attempt
         self.agent = agent
         self.tm = manager(job)
         #: The connection that holds the job; None for one that is not stored.
@@ -154,10 +154,8 @@ class Run:
 
     def _begin_in(self, control) -> None:
         timeout = self.job._timeout
-        control.begin_attempt(None if timeout is None else timeout / 1e6)
-        if self.claimed_attempt is None:
-            # It was the job that should be cancelled, not its callbacks.
-            control.close()
+        callback = identity(self.job) if self.claimed_attempt is None else None
+        control.begin_attempt(None if timeout is None else timeout / 1e6, callback)
 
     def settle_in_group(self) -> bool:
         """Run the job up to its commit, which it shares; whether that is enough.
@@ -260,7 +258,7 @@ class Run:
 
     def _settle(self, result) -> str:
         job = self.job
-        if self.claimed_attempt is not None and job.attempt != self.claimed_attempt:
+        if job.attempt != self.attempt:
             raise ReassignedError(repr(job))
         if job._active_start != self.started:
             # The function has ended the transaction that it was called in.
@@ -290,6 +288,8 @@ class Run:
         self, failure: Failure, at_commit: bool = False, original=None
     ) -> str | None:
         self.tm.abort()
+        if self.control is not None:
+            self.control.lift_timeout()
         if failure.check(TakenId) and self.jar is not None:
             objectids.start_over(self.jar)
         self.tm.begin()
@@ -313,7 +313,7 @@ class Run:
                     self.tm,
                 )
         if at_commit:
-            self._log_lost(original, failure)
+            endlog.tell_of_lost(self.job, original)
         never_fail(
             lambda: self._settle_failure(failure), f"failing {self.job!r}", self.tm
         )
@@ -342,7 +342,8 @@ class Run:
         self._assert_stored()
         job = self.job
         settled = job._status >= 2 or job.is_waiting or job._deferred
-        if settled and job._active_start == self.started:
+        started = (self.attempt, self.started)
+        if settled and (job.attempt, job._active_start) == started:
             return True
         self._assert_owned()
         return False
@@ -354,7 +355,8 @@ class Run:
         return WAITING if self.job.is_waiting else DONE
 
     def _expect(self, deferred) -> None:
-        expect(self.job, deferred)
+        mine = self.claimed_attempt is not None
+        expect(self.job, deferred, self.control if mine else None)
         if self.control is not None:
             # What it waits for belongs to the attempt, too.
             self.control.count_on()
@@ -373,9 +375,11 @@ class Run:
     def _assert_owned(self) -> None:
         self._assert_stored()
         job = self.job
-        if self.claimed_attempt is None:
+        if job.attempt != self.attempt:
+            mine = False
+        elif self.claimed_attempt is None:
             mine = job._status in (0, 1)
-        elif job.attempt != self.claimed_attempt or job.is_waiting or job._deferred:
+        elif job.is_waiting or job._deferred:
             mine = False
         else:
             # A function that commits in the middle stores that it is active.
@@ -455,38 +459,7 @@ class Run:
 
     def log_result(self, result) -> None:
         """Tell the logs what became of it."""
-        job = self.job
-        if isinstance(result, Outcome):
-            trace(logging.INFO, "%s asked to %s", job, str(result))
-            result = job._result
-            if not isFailure(result):
-                return
-        if isFailure(result) and result.check(CancelledError):
-            log.info("%s was %s", repr(job), result.getErrorMessage())
-        elif isFailure(result):
-            level = job.failure_log_level
-            level = logging.ERROR if level is None else level
-            log.log(level, "%s failed:\n%s", repr(job), result.getTraceback())
-        elif tracelog.isEnabledFor(logging.INFO):
-            tracelog.info(
-                "%s succeeded with result: %s",
-                repr(job),
-                repr(result)[:LOGGED_RESULT],
-            )
-
-    def _log_lost(self, original, failure: Failure) -> None:
-        if isFailure(original):
-            log.error(
-                "Commit failed for %s, which had failed:\n%s",
-                repr(self.job),
-                original.getTraceback(),
-            )
-        else:
-            log.info(
-                "Commit failed for %s, which had succeeded with result: %s",
-                repr(self.job),
-                repr(original)[:LOGGED_RESULT],
-            )
+        endlog.tell(self.job, result)
 
 
 def _is_plain(result) -> bool:

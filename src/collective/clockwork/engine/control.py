@@ -42,6 +42,7 @@ class Control:
         "_lifted",
         "_timeout",
         "_watchers",
+        "callback",
         "cancel",
         "flusher",
         "reporter",
@@ -56,6 +57,8 @@ class Control:
         self.cancel: Cancel | None = None
         self.stopping = stopping
         self.ticket = ticket
+        #: Identity of the job's callback that is called; None before the callbacks.
+        self.callback: tuple | None = None
         self.flusher = flusher
         #: What the job says of its progress; made at its first report.
         self.reporter = None
@@ -67,14 +70,26 @@ class Control:
         #: Whether no cancel is taken any more.
         self._closed = False
 
-    def begin_attempt(self, timeout: float | None) -> None:
-        """Count ``timeout`` seconds from now, or without limit when it is None."""
+    def begin_attempt(
+        self, timeout: float | None, callback: tuple | None = None
+    ) -> None:
+        """Count ``timeout`` seconds from now, or without limit when it is None.
+
+        ``callback`` is the identity of a callback, if it is one that begins.
+        """
         self._timeout = timeout
+        self._lifted = None
         self._deadline = None if timeout is None else clock.monotonic() + timeout
+        # Behind the deadline; see ``overdue``.
+        self.callback = callback
+        if callback is not None:
+            # It was the job that should be cancelled, not its callbacks.
+            self.close()
 
     def lift_timeout(self) -> None:
         """Let no timeout come: how long a commit takes is the storage's business."""
-        self._lifted, self._deadline = self._deadline, None
+        if self._deadline is not None:
+            self._lifted, self._deadline = self._deadline, None
 
     def count_on(self) -> None:
         """Let the timeout come as before ``lift_timeout``."""
@@ -96,6 +111,11 @@ class Control:
             self._closed = True
             self.cancel = None
 
+    def end(self) -> None:
+        """Show nothing more of what the job reported."""
+        if self.reporter is not None and self.flusher is not None:
+            self.flusher.forget(self.ticket.claim)
+
     @contextmanager
     def watched(self, watcher: Callable) -> Iterator[None]:
         """Have ``watcher`` called when a cancel is asked for, in whatever thread.
@@ -115,14 +135,22 @@ class Control:
     @property
     def seconds_left(self) -> float | None:
         """Seconds to the timeout, negative behind it; None if there is none."""
-        if self._deadline is None:
-            return None
-        return self._deadline - clock.monotonic()
+        deadline = self._deadline
+        return None if deadline is None else deadline - clock.monotonic()
 
     @property
     def is_overdue(self) -> bool:
         """Whether the attempt takes longer than it may."""
-        return self._deadline is not None and clock.monotonic() >= self._deadline
+        left = self.seconds_left
+        return left is not None and left <= 0
+
+    def overdue(self, grace: float) -> tuple[bool, tuple | None]:
+        """Whether its time is over by ``grace`` seconds, and of which callback."""
+        # Read in this order, a callback that has just begun is never taken for the
+        # one before it, whose time may be over.
+        callback = self.callback
+        left = self.seconds_left
+        return left is not None and left < -grace, callback
 
     @property
     def is_stopping(self) -> bool:

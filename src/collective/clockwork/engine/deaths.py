@@ -22,6 +22,8 @@ This module writes the job, in the transaction of who takes it back.
 from __future__ import annotations
 
 from . import clock
+from . import givingup
+from .base import same
 from .retry import ask
 from .run import decide_interrupt
 from collections.abc import Iterable
@@ -188,17 +190,16 @@ def interrupt(agent, job, death: Death | None) -> bool:
     """Let a job of a process that is gone wait again; whether to set it aside instead.
 
     ``death`` is None if the process was stopped in order. A policy is asked only if
-    it is known that this attempt began; a job that was in its callbacks goes on with
-    them, as often as it takes.
+    it is known that this attempt began. A job that was in its callbacks goes on with
+    them: they have policies of their own.
     """
-    if job._status == 2:
-        job.attempt += 1
-        if death is not None:
-            job._suspect = min(int(job._suspect) + 1, UNEXPLAINED)
-        return False
     begun = (
         job._status == 1 or job._begun_attempt == job.attempt or agent.is_running(job)
     )
+    if job._status == 2:
+        # Where the process did its own work, too, that is in the job's record.
+        _blame_callback(job, death, begun or same(job._parent, agent))
+        return False
     if not begun:
         # It may not even have begun, so this counts for nothing.
         job.attempt += 1
@@ -223,6 +224,22 @@ def interrupt(agent, job, death: Death | None) -> bool:
         return False
     job._aborting = False
     return True
+
+
+def _blame_callback(job, death: Death | None, begun: bool) -> None:
+    """Put a death down to the callback that the job was at; it may be one too many."""
+    if death is not None:
+        counts = begun and (death.alone or job._suspect >= UNEXPLAINED)
+        callback = givingup.current(job) if begun else None
+        if callback is not None:
+            if job._begun_attempt == job.attempt:
+                death = replace(death, thread=job._begun_thread)
+            _keep_evidence(callback, death, counts)
+            if counts:
+                givingup.fail_deadly(callback, callback._deaths.count)
+        if not job._suspect or begun and not counts:
+            job._suspect = min(int(job._suspect) + 1, UNEXPLAINED)
+    job.attempt += 1
 
 
 def _keep_evidence(job, death: Death, counts: bool) -> None:

@@ -34,8 +34,10 @@ def is_deferred(value) -> bool:
 class Promise:
     """A job's begun attempt, and the Deferred that its result will come from."""
 
-    def __init__(self, job, deferred):
+    def __init__(self, job, deferred, control=None):
         self.deferred = deferred
+        #: What others want of the job; None outside of a worker.
+        self.control = control
         self.db = job._p_jar.db()
         self.oid = job._p_oid
         self.database = database_name(job)
@@ -119,11 +121,14 @@ def seen_from(job, value):
     return job._p_jar.get_connection(database_name(value)).get(value._p_oid)
 
 
-def expect(job, deferred) -> None:
-    """Remember that this thread's job, which is committed, waits for ``deferred``."""
+def expect(job, deferred, control=None) -> None:
+    """Remember that this thread's job, which is committed, waits for ``deferred``.
+
+    ``control`` is what others want of it, also in its callbacks.
+    """
     if local.promises is None:
         local.promises = []
-    promise = Promise(job, deferred)
+    promise = Promise(job, deferred, control)
     _open.add(promise.claim)
     local.promises.append(promise)
 

@@ -31,6 +31,7 @@ from .station import Station
 from .supervisor import read_notes
 from .tidy import Tidier
 from .wake import Waker
+from .winding import wind_down
 from math import inf
 from transaction.interfaces import TransactionError
 from uuid import UUID
@@ -209,7 +210,7 @@ class Dispatcher(Introspection):
         connection = None
         while not self.stopping.is_set():
             try:
-                self._require_storage()
+                self.require_storage()
                 if connection is None:
                     connection = self.db.open(self.tm)
                 wait = self.poll(connection)
@@ -401,7 +402,7 @@ class Dispatcher(Introspection):
 
     # Storage away, and the end
 
-    def _require_storage(self) -> None:
+    def require_storage(self) -> None:
         """Raise ClientDisconnected if the queues' storage says that it is away.
 
         An idle dispatcher finds all that it reads in its cache, and would not
@@ -433,9 +434,11 @@ class Dispatcher(Introspection):
 
     def _finish(self, connection) -> None:
         """Give back what was not begun, wait for what runs, and say good-bye."""
+        log.info("dispatcher %s is stopping", self.UUID)
         deadline = clock.monotonic() + self._grace
         for station in self.stations.values():
             station.pool.withdraw()
+        wind_down(self, connection, deadline)
         for station in self.stations.values():
             station.pool.stop(deadline)
         self.flusher.stop()

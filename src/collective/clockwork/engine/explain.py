@@ -233,9 +233,15 @@ def _waits(queue, job, now_us: int) -> Reason:
     if not workers:
         pings = [each.last_ping for each in queue.dispatchers.values()]
         return _reason("no-worker", last=max(filter(None, pings), default=None))
-    if job.is_expired(now_us):
+    agents = [agent for each in workers for agent in each.values() if agent.size]
+    if job.is_expired(now_us) and any(agent.paused is None for agent in agents):
+        # Whatever their filters say: any agent ends it.
         return _reason("late", by=clock.from_us(job.latest_begin()))
-    return _held_by_quota(queue, job) or _what_agents_do(workers, job)
+    takers = [agent for agent in agents if _would_take(agent, job)]
+    if takers and all(agent.paused is not None for agent in takers):
+        first = takers[0]
+        return _reason("agent-paused", agent=first.name, **_pause(first.paused))
+    return _held_by_quota(queue, job) or _what_agents_do(agents, takers)
 
 
 def _pause(paused) -> dict:
@@ -269,17 +275,12 @@ def _is_reason(name: str) -> Callable:
     return is_reason
 
 
-def _what_agents_do(workers: list, job) -> Reason:
-    agents = [agent for each in workers for agent in each.values() if agent.size]
+def _what_agents_do(agents: list, takers: list) -> Reason:
     if not agents:
         return _reason("no-agent")
-    takers = [agent for agent in agents if _would_take(agent, job)]
     if not takers:
         return _reason("not-accepted")
     awake = [agent for agent in takers if agent.paused is None]
-    if not awake:
-        first = takers[0]
-        return _reason("agent-paused", agent=first.name, **_pause(first.paused))
     if all(len(agent) >= agent.size for agent in awake):
         return _reason("busy", places=sum(len(agent) for agent in awake))
     return _reason("next")

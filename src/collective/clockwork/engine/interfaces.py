@@ -247,7 +247,10 @@ class IQueue(IPausable):
         """
 
     def putBack(item):
-        """Return a claimed job to the front."""
+        """Return a claimed job to the front.
+
+        DuplicateJobError if its key was given to another one meanwhile.
+        """
 
     def pull(index=0):
         """Take the job at ``index`` out of the queue; IndexError if there is none."""

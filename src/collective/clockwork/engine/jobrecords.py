@@ -13,6 +13,7 @@ from .attempt import DONE
 from .attempt import WAITING
 from .callables import PLAIN_TYPES
 from .commit import log
+from .errors import CancelledError
 from .failure import Failure
 from .polls import checked_size
 from .run import brief
@@ -137,6 +138,7 @@ class JobRecord:
         "started",
         "ended",
         "failed",
+        "cancelled",
         "result",
         "reassigned",
         "waiting",
@@ -157,6 +159,7 @@ class JobRecord:
         self.started = None
         self.ended = None
         self.failed = False
+        self.cancelled = False
         self.result = None
         self.reassigned = False
         #: Whether it was begun and waits for an inner job, in no thread.
@@ -179,7 +182,8 @@ class JobRecord:
     def end(self, result) -> None:
         """Note that it is completed."""
         if isinstance(result, Failure):
-            self.failed = True
+            self.cancelled = bool(result.check(CancelledError))
+            self.failed = not self.cancelled
             self.result = _Text(result.getTraceback()[-RESULT_LIMIT:])
         else:
             self.result = _hold(result, RESULT_LIMIT)
@@ -218,6 +222,7 @@ class JobRecord:
             "completed": clock.from_us(self.ended),
             "thread": self.thread,
             "failed": self.failed,
+            "cancelled": self.cancelled,
             "result": None if self.ended is None else repr(self.result)[:RESULT_LIMIT],
             "reassigned": self.reassigned,
         }

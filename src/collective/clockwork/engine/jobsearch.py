@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from . import clock
 from .agent import Agent
+from .errors import CancelledError
 from .failure import isFailure
 from .interfaces import KEY
 from .monitor import parse_uuid
@@ -26,8 +27,9 @@ import heapq
 
 PENDING, ASSIGNED, ACTIVE, CALLBACKS = "pending", "assigned", "active", "callbacks"
 COMPLETED, SUCCEEDED, FAILED = "completed", "succeeded", "failed"
-STATES = (PENDING, ASSIGNED, ACTIVE, CALLBACKS, COMPLETED, SUCCEEDED, FAILED)
-ENDED = (COMPLETED, SUCCEEDED, FAILED)
+CANCELLED = "cancelled"
+ENDED = (COMPLETED, SUCCEEDED, FAILED, CANCELLED)
+STATES = (PENDING, ASSIGNED, ACTIVE, CALLBACKS, *ENDED)
 
 #: A time of a job to the states that cannot have it yet.
 _WITHOUT = {
@@ -93,8 +95,7 @@ class Search:
     ``uuid`` are globs, THIS is a uuid too; the others are spans of time.
     Iterating gives the pending ones as they will be claimed, then those that
     an agent has, by their start, then the completed ones, newest first.
-    ValueError for unknown states, or more than one of completed, succeeded,
-    and failed.
+    ValueError for unknown states, or more than one of ENDED.
     """
 
     def __init__(
@@ -127,7 +128,7 @@ class Search:
             yield job
 
     def with_states(self, states: set[str]) -> Iterator[tuple[str, object]]:
-        """Pairs of state and job; a completed one is ``succeeded`` or ``failed``."""
+        """Pairs of state and job; the state of a completed one is its outcome."""
         for count, (state, job) in enumerate(self._candidates(states), 1):
             if count % _READ_AT_ONCE == 0:
                 for connection in list(self.connection.connections.values()):
@@ -135,7 +136,7 @@ class Search:
             if not self._passes(job):
                 continue
             if state == COMPLETED:
-                state = FAILED if isFailure(job.result) else SUCCEEDED
+                state = outcome(job)
                 if not states & {COMPLETED, state}:
                     continue
             yield state, job
@@ -281,6 +282,14 @@ def check_states(states: Iterable[str]) -> set[str]:
     if len(ended) > 1:
         raise ValueError(f"give only one of {', '.join(ENDED)}, not {ended}")
     return found
+
+
+def outcome(job) -> str:
+    """``succeeded``, ``failed`` or ``cancelled``, by the result that a job has."""
+    result = job.result
+    if not isFailure(result):
+        return SUCCEEDED
+    return CANCELLED if result.check(CancelledError) else FAILED
 
 
 def started(job, agent: Agent | None = None) -> datetime | None:

@@ -100,7 +100,7 @@ def jobstats(
     agent: str | None = None,
     uuid: str | None = None,
 ) -> dict:
-    """Numbers on the jobs that were claimed: started, successful, failed, unknown.
+    """Numbers on the jobs that were claimed: started, successful, failed, cancelled.
 
     Usage: jobstats [at:MOMENT | before:MOMENT] [since:MOMENT] [queue:NAME]
            [agent:NAME] [uuid:UUID]

@@ -5,7 +5,7 @@ one, and usable by any code; what they return, the command shows as JSON. They
 read only, in a transaction of their caller.
 
 ``states`` are some of pending, assigned, active, callbacks, and one of
-completed, succeeded, failed. The filters are those of ``jobsearch.Search``.
+completed, succeeded, failed, cancelled. The filters are those of ``jobsearch.Search``.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from . import clock
 from .base import database_name
 from .failure import isFailure
 from .interfaces import IJob
+from .jobsearch import CANCELLED
+from .jobsearch import COMPLETED
 from .jobsearch import connection_of
+from .jobsearch import FAILED
+from .jobsearch import outcome
 from .jobsearch import PENDING
 from .jobsearch import Search
 from .jobsearch import started
+from .jobsearch import STATES
 from .monitortext import call_tool
 from .monitortext import parse_number
 from .monitortext import tell_help
@@ -63,8 +68,8 @@ def job_id(job) -> tuple[int | None, str | None]:
 def details(job) -> dict:
     """All that is known of a job, in words and numbers."""
     agent, queue, result = job.agent, job.queue, job.result
-    failed = isFailure(result)
-    if failed:
+    ended = outcome(job)
+    if isFailure(result):
         text = result.getBriefTraceback()
     else:
         text = brief(result)
@@ -76,8 +81,9 @@ def details(job) -> dict:
         "args": [brief(value) for value in job.args],
         "begin after": job.begin_after,
         "callbacks": [job_id(callback) for callback in job.callbacks],
+        "cancelled": ended == CANCELLED,
         "dispatcher": None if agent is None else agent.parent.UUID,
-        "failed": failed,
+        "failed": ended == FAILED,
         "initial callbacks end": job.initial_callbacks_end,
         "kwargs": {name: brief(value) for name, value in job.kwargs.items()},
         "queue": None if queue is None else queue.name,
@@ -155,9 +161,7 @@ def jobstats(context, *states: str, display: str = "default", **filters: str) ->
     if not states:
         states = ("pending", "assigned", "active", "callbacks", "completed")
     search = Search(connection_of(context), states, **filters)
-    numbers = dict.fromkeys(
-        ("pending", "assigned", "active", "callbacks", "succeeded", "failed"), 0
-    )
+    numbers = dict.fromkeys((s for s in STATES if s != COMPLETED), 0)
     extremes = Extremes()
     states_left = set(search.states)
     pending = search.count_pending() if PENDING in states_left else None

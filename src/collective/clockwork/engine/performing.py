@@ -21,6 +21,8 @@ from .run import run_claimed
 from .sweeping import UNSTARTED
 from .threadlocal import local
 from dataclasses import dataclass
+from typing import NamedTuple
+from ZODB.utils import u64
 
 import logging
 import threading
@@ -49,6 +51,11 @@ class Ticket:
         return (self.oid, self.database)
 
     @property
+    def activity(self) -> tuple:
+        """How the agent's activity names the job while it runs."""
+        return (self.database, u64(self.oid))
+
+    @property
     def claim(self) -> tuple:
         """Tells this claim from all others: the job's identity, and its attempt."""
         return (self.oid, self.database, self.attempt)
@@ -68,6 +75,19 @@ class Running:
         """The first of them."""
         return self.tickets[0]
 
+    def overdue(self, grace: float) -> Overdue | None:
+        """What did not stop by ``grace`` seconds past its timeout, if it did not."""
+        is_over, callback = self.control.overdue(grace)
+        return Overdue(self.ticket, callback) if is_over else None
+
+
+class Overdue(NamedTuple):
+    """A claimed job whose thread does not stop at a timeout."""
+
+    ticket: Ticket
+    #: Identity of the callback that it hangs in; None for the job's own function.
+    callback: tuple | None
+
 
 class Performing:
     """The part of a pool that runs one job; it touches no other part of it."""
@@ -79,8 +99,7 @@ class Performing:
 
     def _end_control(self, control: Control) -> None:
         """Show nothing more of what this job reported."""
-        if control.reporter is not None and control.flusher is not None:
-            control.flusher.forget(control.ticket.claim)
+        control.end()
 
     def _perform_job(
         self, connection, ticket: Ticket, control: Control | None = None

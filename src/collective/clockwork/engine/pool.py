@@ -17,20 +17,16 @@ from .attempt import LOST
 from .base import identity
 from .commit import log
 from .coroutines import close_loop
-from .groups import MOST_IN_GROUP
-from .groups import Outcome
-from .groups import run_together
-from .performing import Performing
+from .performing import Overdue
 from .performing import Running
 from .performing import Ticket
 from .run import follow_promises
+from .sharing import Sharing
 from .sweeping import UNSTARTED
 from .switching import switch_often
 from .threadlocal import local
 from collections import deque
 from dataclasses import replace
-from itertools import islice
-from itertools import takewhile
 
 import threading
 import transaction
@@ -41,16 +37,18 @@ AHEAD = 0.1
 #: Jobs that a pool keeps claimed at most.
 MOST = 64
 #: The same while they are groupable: short ones that cost a claim each would be slow.
-MOST_GROUPABLE = 256
+MOST_GROUPABLE = 512
 #: Seconds in which groupable jobs gather, behind a claim that left none waiting.
 GATHERING = 0.04
 #: Seconds after which claimed jobs that nobody begins go back.
 GIVE_BACK_AFTER = 0.1
+#: The same while they are groupable: these wait for the commits of others.
+GIVE_BACK_GROUPABLE_AFTER = 1.0
 #: Weight of the last job in the average duration.
 SMOOTHING = 0.2
 
 
-class AgentThreadPool(Performing):
+class AgentThreadPool(Sharing):
     """``size`` threads that run the jobs of one agent of one queue."""
 
     def __init__(self, dispatcher, queue: str, name: str, size: int):
@@ -118,7 +116,7 @@ class AgentThreadPool(Performing):
     def idle(self) -> bool:
         """Whether it has nothing to do."""
         with self._changed:
-            return not self._inbox and not self.running and not self.deferred
+            return not (self._count_queued() or self.running or self.deferred)
 
     def ages(self, but: tuple) -> list[float]:
         """For how many seconds it has been running jobs other than the one named.
@@ -238,18 +236,20 @@ class AgentThreadPool(Performing):
         """Whether claimed jobs wait behind long ones."""
         with self._changed:
             waiting = self._count_queued()
-        return waiting > 0 and clock.monotonic() - self.last_begin > GIVE_BACK_AFTER
+            limit = GIVE_BACK_AFTER if self.most == MOST else GIVE_BACK_GROUPABLE_AFTER
+        return waiting > 0 and clock.monotonic() - self.last_begin > limit
 
-    def running_for(self, seconds: float) -> list[tuple[bytes, int]]:
-        """Pairs of oid and start (microseconds) of jobs that run longer already."""
+    def running_for(self, seconds: float) -> tuple:
+        """Jobs that run longer already, as an agent's activity names them."""
         limit = clock.monotonic() - seconds
         with self._changed:
-            return sorted(
-                (ticket.oid, running.since_us)
+            found = sorted(
+                (ticket.activity, running.since_us)
                 for running in self._begun()
                 for ticket in running.tickets
                 if running.since <= limit
             )
+        return tuple(found)
 
     # What others want of its jobs
 
@@ -268,14 +268,11 @@ class AgentThreadPool(Performing):
                 self._cancelled[identity] = (by, reason)
             return any(claim[:2] == identity for claim in self.deferred)
 
-    def overdue(self, grace: float) -> list[Ticket]:
-        """Jobs past their timeout by ``grace`` seconds, which did not stop by then."""
+    def overdue(self, grace: float) -> list[Overdue]:
+        """What did not stop by ``grace`` seconds past its timeout."""
         with self._changed:
-            return [
-                running.ticket
-                for running in self._begun()
-                if (left := running.control.seconds_left) is not None and left < -grace
-            ]
+            late = [running.overdue(grace) for running in self._begun()]
+        return [each for each in late if each is not None]
 
     def give_up(self, claim: tuple) -> None:
         """Forget a job that was ended without its thread, and replace the thread.
@@ -347,12 +344,12 @@ class AgentThreadPool(Performing):
                 if not run:
                     self._tails = [tail for tail in self._tails if tail is not run]
                     return True
-                running = self._begin_next(run)
-                grouped = running.ticket.groupable and run and run[0].groupable
-                self.last_begin = running.since
-                self.running[name] = running
+                grouped = self._shares(run)
+                if not grouped:
+                    self.running[name] = running = self._begin_next(run)
+                    self.last_begin = running.since
             if grouped:
-                self._perform_group(connection, running, run)
+                self._perform_group(connection, run)
                 continue
             ticket = running.ticket
             try:
@@ -376,72 +373,6 @@ class AgentThreadPool(Performing):
             # That it is not begun then is seen to by what runs it alone.
             ticket = replace(ticket, groupable=False)
         return Running([ticket], clock.monotonic(), clock.now_us(), control)
-
-    def _perform_group(self, connection, running: Running, run: deque) -> None:
-        first = [running.ticket]
-
-        def take() -> Ticket | None:
-            if first:
-                local.control = running.control
-                return first.pop()
-            return self._take_member(running, run)
-
-        previous, local.finished = local.finished, []
-        try:
-            outcome = run_together(connection, self._upcoming(running, run), take)
-        except BaseException:
-            # As with a single job; which one it was is found out one by one.
-            log.critical("a group of jobs could not be run", exc_info=True)
-            connection.transaction_manager.abort()
-            outcome = Outcome(alone=running.tickets)
-        finally:
-            local.control = None
-            outer = [identity(job) for job in local.finished]
-            local.finished = previous
-        records = self.dispatcher.history.jobs
-        for ticket, job in outcome.landed:
-            records.end(records.begin(self, ticket, job), job, DONE, [])
-        connection.cacheGC()
-        self._report_group(running, run, outcome, outer)
-
-    def _upcoming(self, running: Running, run: deque) -> list[Ticket]:
-        with self._changed:
-            following = takewhile(lambda ticket: ticket.groupable, run)
-            return [running.ticket, *islice(following, MOST_IN_GROUP - 1)]
-
-    def _take_member(self, running: Running, run: deque) -> Ticket | None:
-        """One more job for a group, which until then may be given back."""
-        with self._changed:
-            self._end_control(running.control)
-            if len(running.tickets) == MOST_IN_GROUP or not run:
-                return None
-            ticket = run[0]
-            if not ticket.groupable or ticket.identity in self._cancelled:
-                return None
-            running.tickets.append(run.popleft())
-            # What is asked of one member is not asked of the next.
-            local.control = running.control = self.control_for(ticket)
-            self.last_begin = clock.monotonic()
-            return ticket
-
-    def _report_group(self, running: Running, run: deque, outcome, outer: list) -> None:
-        alone = [replace(ticket, groupable=False) for ticket in outcome.alone]
-        with self._changed:
-            self._end_control(running.control)
-            self.running.pop(threading.current_thread().name, None)
-            if any(tail is run for tail in self._tails):
-                run.extendleft(reversed(alone))
-            else:
-                # The rest of the run was given back meanwhile.
-                self.reports.update((ticket.claim, UNSTARTED) for ticket in alone)
-            self.reports.update(outcome.reports)
-            self.outer.extend(outer)
-            if outcome.reports:
-                took = clock.monotonic() - running.since
-                self._note_duration(took / len(outcome.reports))
-            call = outer or alone or self._is_running_out()
-        if call:
-            self.dispatcher.waker.set()
 
     def _report(self, ticket, run: deque, outcome: str, outer: list) -> bool:
         """Note what became of a job; whether its thread is still wanted."""

@@ -8,6 +8,7 @@ evidence is ``job.deaths``.
 from __future__ import annotations
 
 from . import clock
+from . import unique
 from .base import Base
 from .base import database_name
 from .commit import log
@@ -35,9 +36,13 @@ class Quarantine(Base):
         """Let a job wait again, in front of the others and with fresh counts.
 
         It is run alone, as after a first death; its evidence is kept. LookupError if
-        it is not here, BadStatusError if somebody ended it meanwhile.
+        it is not here, BadStatusError if somebody ended it meanwhile,
+        DuplicateJobError if another one has its unique key by now; then nothing is
+        changed.
         """
-        self._take_out_to_decide(job)
+        self._check_undecided(job)
+        unique.retake(self.parent, job)
+        self.withdraw(job)
         job._retry_policy = None
         job._suspect = 1
         job._deaths.count = 0
@@ -49,12 +54,13 @@ class Quarantine(Base):
 
         LookupError if it is not here, BadStatusError if somebody ended it meanwhile.
         """
-        self._take_out_to_decide(job)
+        self._check_undecided(job)
+        self.withdraw(job)
         job.attempt += 1
         job.settle(Failure(QuarantinedError(job._deaths.count)))
         self._hand_over(job)
 
-    def _take_out_to_decide(self, job) -> None:
+    def _check_undecided(self, job) -> None:
         if job not in self:
             raise LookupError(f"{job!r} is not in quarantine")
         if job._status != 0:
@@ -62,7 +68,6 @@ class Quarantine(Base):
                 f"{job!r} is in quarantine, but was ended there: its status is "
                 f"{job.status}"
             )
-        self.withdraw(job)
 
     def withdraw(self, job) -> bool:
         """Take a job out, whatever is to become of it; whether it was here."""

@@ -196,6 +196,7 @@ class Queue(Listing, Keeping, Pausable, Base):
 
     def putBack(self, item) -> None:
         """See IQueue."""
+        unique.retake(self, item)
         self.take_back(item, front=True)
 
     def take_back(self, job, front: bool = True) -> None:

@@ -54,6 +54,7 @@ def return_to_queue(job) -> None:
 def end_from_outside(job, error: Exception, agent, may_retry: bool) -> None:
     """End a job that an agent has, whatever its run still does.
 
+    ``agent`` is None for a callback, which stays where it is.
     Changes it in the caller's transaction, so that what its run writes from now on
     cannot be committed. With ``may_retry`` its policy may have it tried again.
     """
@@ -67,7 +68,8 @@ def end_from_outside(job, error: Exception, agent, may_retry: bool) -> None:
     elif isinstance(decision, datetime | timedelta):
         job.put_off(due_of(decision))
     else:
-        job._parent = agent
+        if agent is not None:
+            job._parent = agent
         job.attempt += 1
         job.settle(Failure(error))
 

@@ -52,17 +52,17 @@ def run_claimed(job, attempt: int, agent) -> str:
 
     The caller has begun the transaction and compared the attempt.
     """
+    if job._suspect and job._begun_attempt != attempt:
+        # Its last process died with it in hand. Whether it did that is known
+        # next time, because it is now on record that this attempt began.
+        never_fail(lambda: mark_begun(job, attempt), f"marking {job!r}", manager(job))
+        manager(job).begin()
     if job._status == 2:
         run_callbacks(job)
         if job._outer is not None and job._outer._status >= 2:
             # Whoever called the callback that ended it may not have come to this.
             report_finished(job._outer)
         return DONE
-    if job._suspect and job._begun_attempt != attempt:
-        # Its last process died with it in hand. Whether it did that is known
-        # next time, because it is now on record that this attempt began.
-        never_fail(lambda: mark_begun(job, attempt), f"marking {job!r}", manager(job))
-        manager(job).begin()
     if job.is_expired(clock.now_us()):
         late = TimeoutError(f"it was not begun within {job.begin_by}")
         fail(job, late, agent, attempt)
@@ -83,7 +83,7 @@ def run_claimed(job, attempt: int, agent) -> str:
 
 def mark_begun(job, attempt: int) -> None:
     """Record that a suspect's attempt began."""
-    if job.attempt != attempt or job._status != 0:
+    if job.attempt != attempt or job._status not in (0, 2):
         raise ReassignedError(repr(job))
     job._begun_attempt = attempt
     job._begun_thread = threading.current_thread().name
@@ -133,7 +133,7 @@ def follow_promises(report: Callable | None = None) -> list[Promise]:
 
 def _keep_in_thread(promise: Promise, value, place: tuple, report) -> None:
     local.dispatcher, local.agent_name, local.stopping = place
-    local.finished = []
+    local.finished, local.control = [], promise.control
     tm = transaction.manager
     connection = wait_for_system_recovery(promise.db.open, "opening", tm)
     if isFailure(connection):
@@ -156,6 +156,8 @@ def _keep_in_thread(promise: Promise, value, place: tuple, report) -> None:
         # It stays active until the dispatcher stops, and is interrupted then.
         log.critical("%r is not finished", promise.claim, exc_info=True)
     finally:
+        if promise.control is not None:
+            promise.control.end()
         tm.abort()
         connection.close()
 

@@ -16,6 +16,7 @@ from .claims import Claim
 from .commit import log
 from .deaths import seconds_alone
 from .errors import JobTimeoutError
+from .givingup import end_overdue
 from .groups import MOST_IN_GROUP
 from .pool import AgentThreadPool
 from .pool import MOST
@@ -26,7 +27,6 @@ from .rounds import Rounds
 from .sweeping import sweep
 from .sweeping import UNSTARTED
 from transaction.interfaces import TransactionError
-from ZODB.utils import u64
 
 import logging
 
@@ -83,10 +83,14 @@ class Station:
         if pool.is_stuck():
             pool.withdraw()
         self._attend(queue, agents)
-        paused = queue.paused or agents[self.agent_name].paused
-        if paused:
+        halted = (
+            queue.paused
+            or agents[self.agent_name].paused
+            or self.dispatcher.stopping.is_set()
+        )
+        if halted:
             pool.withdraw()
-        self._may_claim = not (paused or self.dispatcher.is_reserved())
+        self._may_claim = not (halted or self.dispatcher.is_reserved())
         wanted = pool.wanted() if self._may_claim else 0
         reports, outer = pool.take_reports()
         due = self._sweep_is_due(reports, outer)
@@ -113,18 +117,22 @@ class Station:
         agent = agents[self.agent_name]
         written, threadless = heed(queue, agent, self.pool)
         ended = [(identity(job), error, False) for job, error in threadless]
-        for ticket in overdue:
-            error = JobTimeoutError(ticket.timeout)
-            ended.append((ticket.identity, error, True))
-        claims = self._end(queue, agent, ended)
+        for ticket, callback in overdue:
+            if callback is None:
+                error = JobTimeoutError(ticket.timeout)
+                ended.append((ticket.identity, error, True))
+        claims = self._end(queue, agent, ended, overdue)
         if written or claims:
             tm.commit()
             for claim in claims:
                 self.dispatcher.history.jobs.given_up(claim)
                 self.pool.give_up(claim)
 
-    def _end(self, queue, agent, ended: list) -> list[tuple]:
-        """End these jobs without their threads; returns their claims."""
+    def _end(self, queue, agent, ended: list, overdue: list) -> list[tuple]:
+        """End these jobs, and callbacks that are overdue, without their threads.
+
+        Returns the claims of these jobs, and of those that have the callbacks.
+        """
         reports = {}
         for wanted, error, may_retry in ended:
             for job, attempt, _key in agent.claims.entries:
@@ -134,6 +142,11 @@ class Station:
                         log.log(level, "%s is given up: %s", repr(job), error)
                         end_from_outside(job, error, agent, may_retry)
                         reports[(*wanted, attempt)] = GIVEN_UP
+        for job, attempt, _key in agent.claims.entries:
+            for ticket, callback in overdue:
+                mine = (*identity(job), attempt) == ticket.claim
+                if mine and callback is not None and end_overdue(job, callback):
+                    reports[ticket.claim] = GIVEN_UP
         sweep(queue, agent, reports, [], clock.now_us())
         return list(reports)
 
@@ -252,9 +265,7 @@ class Station:
         now = clock.monotonic()
         if now - self._shown_at < SHOWN_EVERY:
             return
-        running = tuple(
-            (u64(oid), since) for oid, since in self.pool.running_for(SHOWN_AFTER)
-        )
+        running = self.pool.running_for(SHOWN_AFTER)
         if running == self._shown:
             return
         tm = self.dispatcher.tm
@@ -298,7 +309,7 @@ class Station:
         jar = queue._p_jar
         outer_jobs = [jar.get_connection(name).get(oid) for oid, name in outer]
         sweep(queue, agent, reports, outer_jobs, clock.now_us())
-        running = tuple((u64(oid), at) for oid, at in self.pool.running_for(0))
+        running = self.pool.running_for(0)
         if running != agent.activity.running:
             agent.activity.running = running
 

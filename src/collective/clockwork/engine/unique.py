@@ -6,6 +6,7 @@ that write the same key the second fails, and finds the other's job when it trie
 again::
 
     producers   read and write the entry of their job's key
+    by hand     who lets a job wait again that had left the queue, or was set aside
     the tidier  removes entries whose jobs have ended
 
 Nothing is written when a job ends: that an entry's job has ended, or has left the
@@ -139,6 +140,31 @@ def enter(queue, job, decision: Decision) -> None:
     prepare(queue)
     key = job._unique
     queue.keys.bucket(key)[key] = _entry(queue, job)
+
+
+def retake(queue, job) -> None:
+    """Give a job that is to wait again its key, which others may have taken meanwhile.
+
+    Raises DuplicateJobError if that is so; then nothing is changed.
+    """
+    key = job._unique
+    if key is None:
+        return
+    other = holder(queue, key)
+    if other is not None and not same(other, job):
+        refusal = _refusal(key, other, _status(other), job._on_duplicate)
+        text = f"{refusal}: {job!r} cannot wait again before that one has ended"
+        raise DuplicateJobError(key, text, other)
+    if queue._p_jar is not None and job._p_jar is None:
+        queue._p_jar.add(job)
+    prepare(queue)
+    bucket = queue.keys.bucket(key)
+    entry = _entry(queue, job)
+    if bucket.get(key) != entry:
+        bucket[key] = entry
+    elif bucket._p_jar is not None:
+        # Who gives the key to another job at this moment does not write this one.
+        bucket._p_jar.readCurrent(bucket)
 
 
 def _replace(queue, job, other) -> None:

@@ -11,12 +11,16 @@ from collective.clockwork.engine.subscribers import agent_installer
 from collective.clockwork.engine.subscribers import multidb_queue_installer
 from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import drain
+from collective.clockwork.engine.testing import set_now
 from collective.clockwork.engine.testing import tear_down_dispatcher
 from collective.clockwork.engine.testing import tearDownDatetime
 from collective.clockwork.tests.engine import looping
 from collective.clockwork.tests.engine import sickwork
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine import zeoprocess
+from collective.clockwork.tests.engine.moments import NOW
 from collective.clockwork.tests.engine.monitoring import answer_of
+from collective.clockwork.tests.engine.zeostack import Stack
 from uuid import uuid4
 from ZODB.FileStorage import FileStorage
 from zope.component import provideHandler
@@ -47,6 +51,12 @@ def db(tmp_path, components):
     transaction.abort()
     tearDownDatetime()
     database.close()
+
+
+@pytest.fixture
+def frozen(db):
+    """Stops the clock at NOW."""
+    set_now(NOW)
 
 
 @pytest.fixture
@@ -116,6 +126,39 @@ def databases(tmp_path, components):
     transaction.abort()
     for database in made.values():
         database.close()
+
+
+@pytest.fixture
+def stack(tmp_path, components):
+    """A ZEO server with the default queue and a counter; starts workers beside it."""
+    stack = Stack(tmp_path, ["main"])
+    try:
+        queue_installer(DatabaseOpened(stack.db))
+        stack.open()
+        stack.root["counter"] = work.Counter()
+        transaction.commit()
+        yield stack
+    finally:
+        stack.close()
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A ZEO server that runs."""
+    server = zeoprocess.Server(tmp_path, ["main"])
+    server.start()
+    yield server
+    server.process.end()
+
+
+@pytest.fixture
+def zeo_db(server, components):
+    """The database in that server, with the default queue."""
+    database = zeoprocess.open_database(server.port, ["main"])
+    queue_installer(DatabaseOpened(database))
+    yield database
+    transaction.abort()
+    zeoprocess.close_database(database)
 
 
 @pytest.fixture
@@ -226,7 +269,7 @@ def ledger(root):
 def put(queue):
     """Queues a call, and commits."""
 
-    def put(function, *args, quotas=(), **options):
+    def put(function=work.answer, *args, quotas=(), **options):
         job = Job(function, *args)
         job.quota_names = quotas
         queue.put(job, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import work
 
@@ -33,3 +34,22 @@ def join(dispatcher_threads):
 
 def pool_of(dispatcher, key=("", "main")):
     return wait_until(lambda: dispatcher.stations.get(key), "a station").pool
+
+
+def keep_from_threads(pool) -> list:
+    """Let no thread hear of what is claimed from now on, until ``pool.submit`` is gone.
+
+    Returns a list to which the oids of those jobs are added.
+    """
+    kept = []
+
+    def submit(runs, more=True):
+        kept.extend(ticket.oid for run in runs for ticket in run)
+        with pool._changed:
+            pool._tails.extend(map(deque, runs))
+
+    pool.submit = submit
+    # Elsewhere such jobs stand behind one that runs, and the dispatcher of a pool at
+    # work looks by itself. This one would sleep: nothing runs.
+    pool.dispatcher.poll_interval = 0.1
+    return kept

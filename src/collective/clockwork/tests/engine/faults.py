@@ -320,3 +320,18 @@ def plan(folder: Path, labels: tuple = ("main",)) -> list[list[str]]:
     finally:
         story.close()
     return fault.commits
+
+
+def tell_and_recover(folder: Path, fault: Fault, labels: tuple = ("main",)) -> None:
+    """Tell a story in which this fault happens, and find all in order behind it."""
+    story = Story(folder, fault, labels)
+    try:
+        story.tell()
+        assert fault.happened, f"no fault in commit {fault.commit}"
+        story.recover()
+    except AssertionError as error:
+        raise AssertionError(
+            f"after a fault in commit {fault.commit}: {error}"
+        ) from error
+    finally:
+        story.close()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collective.clockwork.engine import context
 from collective.clockwork.engine import groups
 from collective.clockwork.engine import local
-from collective.clockwork.engine import pool
+from collective.clockwork.engine import pool as pools
 from collective.clockwork.engine.failure import Failure
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.outcomes import Snooze
 from collective.clockwork.engine.testing import wait_for_result
+from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine import zeoprocess
+from collective.clockwork.tests.engine.dispatching import pool_of
+from collective.clockwork.tests.engine.dispatching import wait_for_agents
 from datetime import timedelta
 from pathlib import Path
 from transaction.interfaces import TransientError
@@ -24,6 +27,8 @@ import transaction
 
 #: Seconds within which everything here must have happened.
 PATIENCE = 20
+#: How to run a worker whose groups do not depend on how fast it is.
+PROGRAM = zeoprocess.program("collective.clockwork.tests.engine.grouping")
 
 
 def note(ledger, name):
@@ -178,6 +183,14 @@ def count_in_file(counter, path):
     return counter.add()
 
 
+def count_and_say(counter, path, name, gate=None):
+    """Counts, and says in a file which process did it; waits if there is a gate."""
+    zeoprocess.append(path, f"{os.getpid()}:{name}")
+    if gate is not None:
+        wait_until(Path(gate).exists, "opening the gate", zeoprocess.PATIENCE)
+    return counter.add()
+
+
 def count_and_die_once(counter, path):
     """Kills its process, unless it did so before."""
     counter.add()
@@ -211,9 +224,24 @@ def kept(queue):
 
 def be_patient(set_to=setattr):
     """Let a claim take all that waits, and a slow machine make no group smaller."""
-    set_to(pool, "AHEAD", 1e6)
-    set_to(pool, "GIVE_BACK_AFTER", 1e6)
+    set_to(pools, "AHEAD", 1e6)
+    set_to(pools, "GIVE_BACK_AFTER", 1e6)
+    set_to(pools, "GIVE_BACK_GROUPABLE_AFTER", 1e6)
     set_to(groups, "BUDGET", 1e6)
+
+
+def start_ready(queue, start_dispatcher, size=1):
+    """A dispatcher with so many threads, which is ready for a group."""
+    made = start_dispatcher()
+    wait_for_agents(queue, made)["main"].size = size
+    transaction.commit()
+    pool = pool_of(made)
+    wait_until(lambda: pool.size == size, "the new size")
+    first = queue.put(Job(work.nothing))
+    transaction.commit()
+    wait_for_result(first, PATIENCE)
+    wait_until(lambda: pool.idle and pool.batch() > size, "having run a job")
+    return made
 
 
 def finish(*jobs):
@@ -237,6 +265,5 @@ def names(ledger):
 
 
 if __name__ == "__main__":
-    # A worker whose groups do not depend on how fast it is.
     be_patient()
     zeoprocess.main(*sys.argv[1:])

@@ -19,18 +19,24 @@ from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.queue import Queues
+from collective.clockwork.tests.engine import modeljobs
+from collective.clockwork.tests.engine.modelfates import allowed_deaths
+from collective.clockwork.tests.engine.modelfates import Fates
 from collective.clockwork.tests.engine.modeljobs import ALL_KINDS
 from collective.clockwork.tests.engine.modeljobs import effect
 from collective.clockwork.tests.engine.modeljobs import effect_and_fail
 from collective.clockwork.tests.engine.modeljobs import elapse
+from collective.clockwork.tests.engine.modeljobs import family
+from collective.clockwork.tests.engine.modeljobs import is_kept_briefly
 from collective.clockwork.tests.engine.modeljobs import KINDS
 from collective.clockwork.tests.engine.modeljobs import make_job
 from collective.clockwork.tests.engine.modeljobs import ORDERED
+from collective.clockwork.tests.engine.modeljobs import outermost
 from collective.clockwork.tests.engine.modeljobs import promised
 from collective.clockwork.tests.engine.modeljobs import SIZED
 from collective.clockwork.tests.engine.modeljobs import TASTES
+from collective.clockwork.tests.engine.modelprocess import Supervised
 from collective.clockwork.tests.engine.stepping import PATIENCE
-from collective.clockwork.tests.engine.stepping import Process
 from collective.clockwork.tests.engine.work import Counter
 from dataclasses import dataclass
 from datetime import datetime
@@ -66,6 +72,8 @@ __all__ = [
 BEGINNING = datetime(2030, 1, 1, tzinfo=timezone.utc)
 #: The key of which at most one job is unfinished; another is debounced.
 KEY_OF_ONE, KEY_OF_LAST = "one of it", "the last of it"
+#: Seconds in which a thread that may hang does so in the end, so that others meet it.
+PATIENT_FOR = 12
 UUIDS = [UUID(int=number) for number in range(1, 4)]
 
 
@@ -82,35 +90,6 @@ class Accepted:
     removed: bool = False
     #: What the queue said when it was cancelled.
     answer: str | None = None
-
-
-def family(job) -> Iterator[Job]:
-    """The job and all that it consists of or has queued."""
-    yield job
-    if job.callable_name.endswith((".run_serial", ".run_parallel")):
-        for member in job._args:
-            yield from family(member)
-        yield from family(job._kwargs["postprocess"])
-    inner = job._annotations and job.annotations.get("inner")
-    if inner:
-        yield from family(inner)
-
-
-def is_kept_briefly(job) -> bool:
-    """Whether it may be gone once it is finished."""
-    keep = job._keep_failure if isFailure(job._result) else job._keep_result
-    return keep is not None
-
-
-def outermost(job, quota_name: str):
-    """The job that holds the place in a quota which this one uses."""
-    place = job
-    above = job._outer
-    while above is not None:
-        if above.is_waiting and quota_name in above.quota_names:
-            place = above
-        above = above._outer
-    return place
 
 
 class World:
@@ -135,7 +114,7 @@ class World:
             mock.patch.object(claims, "MOVED_AT_ONCE", 6),
             mock.patch.object(claims, "REFUSED_AT_ONCE", 2),
         ]
-        promised.clear()
+        modeljobs.forget()
         elapse[:] = [self.pass_time]
         zope.event.subscribers.append(self._furnish)
         for patch in self._patches:
@@ -147,9 +126,12 @@ class World:
         if KEY not in self.connection.root():
             self._install()
         self.accepted: list[Accepted] = []
-        self.processes = [Process(self.db, uuid) for uuid in UUIDS[:2]]
+        self.fates = Fates()
+        #: Identities of processes that a chooser has claimed for.
+        self.choosy: set[UUID] = set()
+        self.processes = [self.start(uuid) for uuid in UUIDS[:2]]
         #: Stopped ones, whose jobs still run.
-        self.zombies: list[Process] = []
+        self.zombies: list[Supervised] = []
         self.settled: dict[bytes, tuple] = {}
         self.completed: dict[bytes, tuple] = {}
         self.allowed = {ORDERED: 1, SIZED: 2}
@@ -181,6 +163,41 @@ class World:
             event.object.ping_death_interval = timedelta(seconds=8)
             event.object["main"] = Agent(size=2)
 
+    def start(self, uuid: UUID) -> Supervised:
+        """A new process of this identity."""
+        return Supervised(self.db, uuid, self)
+
+    def is_begun(self, process: Supervised, *running) -> bool:
+        """Whether these are begun in earnest, and not only to be failed or called back.
+
+        A chooser decides by itself what is begun together.
+        """
+        self.tm.begin()
+        now = clock.now_us()
+        jobs = [self.queue._p_jar.get(each.ticket.oid) for each in running]
+        return process.uuid not in self.choosy and not any(
+            job._status >= 2 or job.is_expired(now) for job in jobs
+        )
+
+    def note_death(self, process: Supervised, ticket) -> None:
+        """A process is about to die of a job, which it has claimed so."""
+        self.tm.begin()
+        jar = self.queue._p_jar
+        claims = [
+            job
+            for agent in self.queue.dispatchers[process.uuid].values()
+            for job, attempt, _key in agent.claims.entries
+            if job._status < 3 and job.attempt == attempt
+        ]
+        running = [
+            jar.get(other.oid)
+            for pool in process.pools
+            for each in pool.running.values()
+            for other in each.tickets
+        ]
+        job = jar.get(ticket.oid)
+        self.fates.note_death(job, ticket.attempt, claims, running)
+
     def close(self) -> None:
         for process in [*self.processes, *self.zombies]:
             process.kill()
@@ -204,13 +221,17 @@ class World:
         for accepted in self.accepted:
             yield accepted, self.queue._p_jar.get(accepted.oid)
 
-    def fire(self, index: int, fails: bool) -> bool:
-        """Let one of the Deferreds fire that somebody alive waits for, if any."""
+    def fire(self, index: int, fails: bool, patient: bool = False) -> bool:
+        """Let one of the Deferreds fire that somebody alive waits for, if any.
+
+        With ``patient`` only such of jobs that may take any time.
+        """
         alive = {process.dispatcher for process in [*self.processes, *self.zombies]}
         awaited = [each for each in promised if each[0] in alive and each[2].watched]
+        awaited = [each for each in awaited if each[3] or not patient]
         if not awaited:
             return False
-        _dispatcher, name, deferred = each = awaited[index % len(awaited)]
+        _dispatcher, name, deferred, _patient = each = awaited[index % len(awaited)]
         promised.remove(each)
         if fails:
             deferred.errback(ValueError("in the end"))
@@ -236,6 +257,8 @@ class World:
                 self._check_answer(accepted.answer, job, job is top)
                 self._check_effect(job)
                 self._check_end(job)
+                if not gone:
+                    self.fates.check(job, job in self.queue.quarantine)
                 for callback in job.callbacks:
                     self._check_callback(job, callback)
         stray = [self.queue._p_jar.get(oid) for oid in set(places) - known]
@@ -306,8 +329,6 @@ class World:
     def _check_end(self, job) -> None:
         # 5
         if job._status >= 2:
-            if job.callable_name.endswith(".effect_slowly") and job._timeout < 700_000:
-                assert isFailure(job._result), f"{job!r} took longer than it may"
             outcome = (repr(job._result), job._active_end)
             assert self.settled.setdefault(job._p_oid, outcome) == outcome
         else:
@@ -326,14 +347,14 @@ class World:
             assert not callback._status, f"{callback!r} came too early"
 
     def _check_order(self) -> None:
-        # 4: of those that were put off or came too late, the order is another.
+        # 4: of those put off, set aside or come too late, the order is another.
         waiting: dict[int, Job] = {}
         for accepted, job in self.jobs():
             if accepted.quota_names != (ORDERED,) or accepted.removed:
                 continue
             if job._begin_after is not None or job._begin_by is not None:
                 continue
-            if accepted.answer is not None or job in self.queue.quarantine:
+            if accepted.answer is not None or len(job.deaths) > allowed_deaths(job):
                 continue
             if job._status < 2:
                 waiting[job.priority] = job
@@ -402,7 +423,23 @@ class World:
                 agent = self.queue.dispatchers[uuid]["main"]
                 agent.filter = agent.chooser = None
                 agent.filter, agent.chooser = filter, chooser
+                if chooser is not None:
+                    self.choosy.add(uuid)
         self.tm.commit()
+
+    def release(self, job, mended: bool) -> None:
+        """Let go on what was set aside; commits."""
+        self.queue.quarantine.release(job)
+        self.tm.commit()
+        self.fates.released[job._p_oid] += 1
+        if mended:
+            modeljobs.mended.add(job._args[1])
+
+    def discard(self, job) -> None:
+        """Fail what was set aside; commits."""
+        self.queue.quarantine.discard(job)
+        self.tm.commit()
+        self.fates.discarded.add(job._p_oid)
 
     # The end
 
@@ -419,18 +456,37 @@ class World:
             for agent in agents.values():
                 agent.resume()
         self.tm.commit()
-        for _ in range(120):
-            for job in list(self.queue.quarantine):
-                self.queue.quarantine.release(job)
-            self.tm.commit()
+        for number in range(240):
+            if number % PATIENT_FOR == PATIENT_FOR - 1:
+                self._wake_all(patient=True)
             for process in self.processes:
                 process.poll()
                 process.go_on()
-                while self.fire(0, False):
+                while self.fire(0, False, True):
                     self.check()
                 self.check()
-            if all(a.removed or job._status == 3 for a, job in self.jobs()):
+            left = [job for a, job in self.jobs() if not a.removed and job._status < 3]
+            if not left:
+                self._wake_all()
                 return
+            if all(job in self.queue.quarantine for job in left):
+                # Nothing else has waited for the decision.
+                self._decide(left)
             self.pass_time(1)
-        left = [job for a, job in self.jobs() if not a.removed and job._status < 3]
         raise AssertionError(f"never ended: {left}")
+
+    def _decide(self, jobs: list) -> None:
+        """About those that are set aside; in the end none of them kills any more."""
+        for job in jobs:
+            if job._status == 0 and not self.fates.released[job._p_oid]:
+                self.release(job, False)
+            elif job._status == 0 and job._p_oid[-1] % 2:
+                self.release(job, True)
+            elif job._status == 0:
+                self.discard(job)
+
+    def _wake_all(self, patient: bool = False) -> None:
+        for process in [*self.processes, *self.zombies]:
+            while process.wake(0, patient):
+                process.go_on()
+                self.check()

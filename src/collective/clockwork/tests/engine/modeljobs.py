@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterator
+from collective.clockwork.engine import clock
 from collective.clockwork.engine import context
 from collective.clockwork.engine import local
 from collective.clockwork.engine.agent import chooseFirst
 from collective.clockwork.engine.compose import parallel
 from collective.clockwork.engine.compose import serial
+from collective.clockwork.engine.failure import isFailure
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.outcomes import Cancel
 from collective.clockwork.engine.outcomes import RetryAfter
 from collective.clockwork.engine.outcomes import Snooze
 from collective.clockwork.engine.retry import RetryCommonFourTimes
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from twisted.internet.defer import Deferred
 
@@ -20,6 +26,46 @@ from twisted.internet.defer import Deferred
 ORDERED = "one"
 #: The size of this one is changed.
 SIZED = "few"
+#: Where a thread stops in the middle of a job that kills its process, or hangs.
+DIES, HANGS = "dies", "hangs"
+
+
+# What is known of them beside the database
+
+
+@dataclass
+class Attempt:
+    """A call that may take too long; in microseconds."""
+
+    began: int
+    #: None if it did not come to its end.
+    ended: int | None = None
+
+    def lasted_less(self, most: int) -> bool:
+        """Whether it came to its end before so many microseconds were over."""
+        return self.ended is not None and self.ended - self.began < most
+
+
+#: Name to the attempts of a job, in their order.
+attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+#: Names of jobs that kill no more.
+mended: set[str] = set()
+
+
+def forget() -> None:
+    """Nothing is known of jobs of another world."""
+    attempts.clear()
+    mended.clear()
+    promised.clear()
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Note when an attempt begins, and when it comes to its end."""
+    attempt = Attempt(clock.now_us())
+    attempts[name].append(attempt)
+    yield
+    attempt.ended = clock.now_us()
 
 
 # What the jobs do
@@ -65,10 +111,11 @@ def end_of_batch(ledger, name, *jobs):
 
 def effect_in_parts(ledger, name):
     """Commits in the middle; what it did up to there may happen again."""
-    effect(ledger, f"{name} before")
-    ledger._p_jar.transaction_manager.commit()
-    context.current().checkpoint()
-    return effect(ledger, name)
+    with timed(name):
+        effect(ledger, f"{name} before")
+        ledger._p_jar.transaction_manager.commit()
+        context.current().checkpoint()
+        return effect(ledger, name)
 
 
 def effect_and_cancel(ledger, name):
@@ -92,8 +139,30 @@ elapse: list = []
 
 def effect_slowly(ledger, name):
     """Takes longer than it may, sometimes."""
+    with timed(name):
+        effect(ledger, name)
+        elapse[-1](0.7)
+        return name
+
+
+def halt(ledger, where: str) -> None:
+    """Stop the thread of this job here, until it is told to go on."""
+    ledger._p_jar.transaction_manager.actor.stop(where)
+
+
+def effect_and_hang(ledger, name):
+    """Comes back when somebody wakes it up."""
+    with timed(name):
+        effect(ledger, name)
+        halt(ledger, HANGS)
+        return name
+
+
+def effect_and_die(ledger, name):
+    """Brings its process down, until it is mended."""
     effect(ledger, name)
-    elapse[-1](0.7)
+    if name not in mended:
+        halt(ledger, DIES)
     return name
 
 
@@ -107,16 +176,19 @@ class Watched(Deferred):
         return super().addBoth(*args, **kwargs)
 
 
-#: Dispatcher, name and Deferred of each call below that nobody has fired.
+#: Dispatcher, name and Deferred of each call below that nobody has fired, and whether
+#: it may take any time.
 promised: list[tuple] = []
 
 
 def effect_and_defer(ledger, name):
     """Its effect is committed when it returns, its result comes later."""
-    effect(ledger, name)
-    deferred = Watched()
-    promised.append((local.getDispatcher(), name, deferred))
-    return deferred
+    with timed(name):
+        effect(ledger, name)
+        deferred = Watched()
+        patient = local.getJob().timeout is None
+        promised.append((local.getDispatcher(), name, deferred, patient))
+        return deferred
 
 
 class PutOff(RetryCommonFourTimes):
@@ -131,6 +203,12 @@ class PutOff(RetryCommonFourTimes):
 class Fragile(RetryCommonFourTimes):
     """Lets it be set aside after one death that was its fault."""
 
+    max_interruptions = 0
+
+
+class Sturdy(RetryCommonFourTimes):
+    """Lets it be set aside after two of them."""
+
     max_interruptions = 1
 
 
@@ -139,7 +217,7 @@ KINDS += ["cancels", "snoozes", "asks again", "slow", "fragile"]
 #: Those that may be grouped.
 SHORT = ("plain", "fails", "shared")
 #: And those that need somebody to go on with them, or do a part twice.
-ALL_KINDS = [*KINDS, "fragile", "parts", "defers"]
+ALL_KINDS = [*KINDS, "fragile", "parts", "defers", "hangs", "late", "poison"]
 
 
 def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
@@ -181,13 +259,59 @@ def make_job(root, kind: str, name: str, quota_names: tuple, odd: bool) -> Job:
         job.retry_policy_factory = Fragile
         # As if a process had died with it and with others.
         job._suspect = 1
+    elif kind == "poison":
+        job = Job(effect_and_die, ledger, name)
+        job.retry_policy_factory = Sturdy
+        job._suspect = int(odd)
+    elif kind == "hangs":
+        job = Job(effect_and_hang, ledger, name)
+    elif kind == "too slow":
+        job = Job(effect_slowly, ledger, name)
+        job.timeout = timedelta(seconds=0.5)
+    elif kind == "late":
+        job = Job(effect_and_hang, ledger, name)
+        job.timeout = timedelta(seconds=1)
     elif kind == "defers":
         job = Job(effect_and_defer, ledger, name)
+        if odd:
+            job.timeout = timedelta(seconds=1)
     else:
         job = Job(effect, ledger, name)
     job.quota_names = quota_names
     job.groupable = odd and kind in SHORT
     return job
+
+
+# What they consist of
+
+
+def family(job) -> Iterator[Job]:
+    """The job and all that it consists of or has queued."""
+    yield job
+    if job.callable_name.endswith((".run_serial", ".run_parallel")):
+        for member in job._args:
+            yield from family(member)
+        yield from family(job._kwargs["postprocess"])
+    inner = job._annotations and job.annotations.get("inner")
+    if inner:
+        yield from family(inner)
+
+
+def is_kept_briefly(job) -> bool:
+    """Whether it may be gone once it is finished."""
+    keep = job._keep_failure if isFailure(job._result) else job._keep_result
+    return keep is not None
+
+
+def outermost(job, quota_name: str):
+    """The job that holds the place in a quota which this one uses."""
+    place = job
+    above = job._outer
+    while above is not None:
+        if above.is_waiting and quota_name in above.quota_names:
+            place = above
+        above = above._outer
+    return place
 
 
 # What an agent takes

@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncio
 import os
 import time
+import transaction
 
 
 #: Seconds within which what is asked for here must have come.
@@ -149,4 +150,16 @@ def check_late(counter, result):
 
 
 def ignore_result(counter, name, result):
+    return ignore(counter, name)
+
+
+def hang_first_result(counter, name, result):
+    """A callback that hangs at the first call only."""
+    return hang_first(counter, name)
+
+
+def commit_and_ignore(counter, name, result):
+    """A callback that commits, and then does not look whether it should stop."""
+    counter.add()
+    transaction.commit()
     return ignore(counter, name)

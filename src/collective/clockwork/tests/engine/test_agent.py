@@ -19,9 +19,8 @@ from collective.clockwork.engine.job import RetryCommonFourTimes
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
-from datetime import datetime
+from collective.clockwork.tests.engine.moments import NOW
 from datetime import timedelta
-from datetime import timezone
 from uuid import uuid4
 from ZODB.utils import u64
 from zope.event import subscribers
@@ -30,9 +29,6 @@ from zope.interface.verify import verifyObject
 import logging
 import pytest
 import transaction
-
-
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture
@@ -201,7 +197,7 @@ def test_the_jobs_of_a_dead_dispatcher_go_where_they_belong(db, agents, agent, q
     agent.size = 4
     for _name in jobs:
         agent.claimJob()
-    agent.activity.running = ((u64(jobs["active"]._p_oid), 1),)
+    agent.activity.running = ((("unnamed", u64(jobs["active"]._p_oid)), 1),)
     jobs["callbacks"]._status, jobs["callbacks"]._result = 2, "callbacks"
     jobs["completed"]._status = 3
     transaction.commit()
@@ -255,7 +251,7 @@ def test_an_interrupted_job_comes_first_or_when_its_policy_says(
     job = put("first")
     job.retry_policy_factory = work.InAnHour if running else RetryCommonFourTimes
     agent.claimJob()
-    agent.activity.running = ((u64(job._p_oid), 1),)
+    agent.activity.running = ((("unnamed", u64(job._p_oid)), 1),)
     transaction.commit()
     other = put("other")
     agents.deactivate()
@@ -274,7 +270,7 @@ def test_a_job_that_may_not_be_tried_again_is_aborted(db, agents, agent, put):
     job = put("never")
     job.retry_policy_factory = work.Decides
     agent.claimJob()
-    agent.activity.running = ((u64(job._p_oid), 1),)
+    agent.activity.running = ((("unnamed", u64(job._p_oid)), 1),)
     transaction.commit()
     agents.deactivate()
     transaction.commit()

@@ -24,25 +24,22 @@ from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.engine.tidy import Tidier
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.moments import NOW
 from collective.clockwork.tests.engine.work import Ledger
 from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 
 import pytest
 import threading
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(autouse=True)
-def frozen(db):
-    set_now(NOW)
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 @pytest.fixture

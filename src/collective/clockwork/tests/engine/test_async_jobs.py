@@ -19,13 +19,6 @@ import transaction
 
 
 @pytest.fixture
-def counter(root):
-    counter = root["counter"] = work.Counter()
-    transaction.commit()
-    return counter
-
-
-@pytest.fixture
 def run(queue, start_dispatcher):
     """Queues these calls, runs them in a worker, and gives their results."""
 

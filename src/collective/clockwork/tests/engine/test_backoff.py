@@ -14,10 +14,9 @@ from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.engine.threadlocal import local
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.moments import NOW
 from collective.clockwork.tests.engine.trouble import Waits
-from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 from hypothesis import assume
 from hypothesis import given
 from hypothesis import settings
@@ -30,7 +29,6 @@ import pytest
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 SECOND = timedelta(seconds=1)
 HOUR = timedelta(hours=1)
 

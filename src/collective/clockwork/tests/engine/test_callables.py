@@ -113,8 +113,7 @@ def test_an_argument_that_cannot_be_stored_is_refused_by_name(queue):
     assert len(queue) == 0
 
 
-def test_persistent_arguments_inside_others_are_references(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_persistent_arguments_inside_others_are_references(db, counter, queue):
     job = queue.put(Job(work.echo, [counter], {"c": counter}))
     transaction.commit()
     drain(db)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collective.clockwork.engine import cancelling
+from collective.clockwork.engine import monitor
 from collective.clockwork.engine import pool as pool_module
 from collective.clockwork.engine.agent import Agent
 from collective.clockwork.engine.base import identity
 from collective.clockwork.engine.compose import parallel
 from collective.clockwork.engine.compose import serial
+from collective.clockwork.engine.dispatcher import getId
 from collective.clockwork.engine.explain import explain
 from collective.clockwork.engine.interfaces import COMPLETED
 from collective.clockwork.engine.interfaces import KEY
@@ -22,6 +23,7 @@ from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.cancelled import assert_cancelled
 from collective.clockwork.tests.engine.cancelled import assert_tidy
 from collective.clockwork.tests.engine.cancelled import cancel
+from collective.clockwork.tests.engine.dispatching import keep_from_threads
 from collective.clockwork.tests.engine.dispatching import NEVER
 from collective.clockwork.tests.engine.dispatching import pool_of
 from collective.clockwork.tests.engine.dispatching import wait_until_begun
@@ -71,6 +73,28 @@ def test_a_running_one_ends_and_has_written_nothing(begun, counter, queue, funct
     assert_cancelled(job)
     assert counter.count == 0
     assert_tidy(queue)
+
+
+def test_a_running_one_is_counted_as_cancelled_and_not_as_failed(
+    put, counter, start_dispatcher
+):
+    dispatcher = start_dispatcher(poll_interval=NEVER)
+    job = put(stopping.check_until_stopped, counter, "job")
+    wait_until_begun("job")
+    cancel(job)
+    number = getId(job)[0]
+
+    def info():
+        return dispatcher.getJobInfo(number)
+
+    wait_until(lambda: info()["completed"], "its record", PATIENCE)
+    assert (info()["failed"], info()["cancelled"]) == (False, True)
+    numbers = dispatcher.getStatistics()
+    wanted = {"started": 1, "successful": 0, "failed": 0, "cancelled": 1}
+    assert {name: numbers[name] for name in wanted} == wanted
+    assert numbers["longest cancelled"] == getId(job)
+    assert numbers["longest failed"] is None
+    assert monitor.jobstats(uuid=dispatcher.UUID) == numbers
 
 
 def test_a_running_loop_ends_at_a_commit(begun, counter, queue):
@@ -160,8 +184,7 @@ def test_one_that_is_claimed_but_not_begun(
     monkeypatch.setattr(pool_module, "GIVE_BACK_AFTER", NEVER)
     dispatcher = start_dispatcher(poll_interval=NEVER)
     pool = pool_of(dispatcher)
-    # No thread is told of it.
-    pool.submit = lambda runs, *rest: pool._tails.extend(map(deque, runs))
+    keep_from_threads(pool)
     transaction.begin()
     job = Job(stopping.ignore, counter, "job")
     if callback:
@@ -193,7 +216,7 @@ def test_one_that_a_pause_gives_back_after_it_was_asked(
     monkeypatch.setattr(pool_module, "GIVE_BACK_AFTER", NEVER)
     dispatcher = start_dispatcher(poll_interval=NEVER)
     pool = pool_of(dispatcher)
-    pool.submit = lambda runs, *rest: pool._tails.extend(map(deque, runs))
+    keep_from_threads(pool)
     transaction.begin()
     job = queue.put(Job(stopping.ignore, counter, "job"))
     transaction.commit()

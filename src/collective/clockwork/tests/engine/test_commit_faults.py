@@ -41,17 +41,7 @@ def test_all_recovers_from_a_fault(tmp_path, step, kill):
     assert len(commits) > 10
     for number in range(len(commits))[faults.sample(step, kill)]:
         fault = faults.Fault(step, number, kill=kill)
-        story = faults.Story(tmp_path / f"db{number}", fault)
-        try:
-            story.tell()
-            assert fault.happened, f"no fault in commit {number}"
-            story.recover()
-        except AssertionError as error:
-            raise AssertionError(
-                f"after a fault in commit {number}: {error}"
-            ) from error
-        finally:
-            story.close()
+        faults.tell_and_recover(tmp_path / f"db{number}", fault)
 
 
 # Something else takes part in the transaction

@@ -11,22 +11,15 @@ from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
-from datetime import datetime
+from collective.clockwork.tests.engine.moments import NOW
 from datetime import timedelta
-from datetime import timezone
 
 import pytest
 import random
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 MINUTE = timedelta(minutes=1)
-
-
-@pytest.fixture
-def frozen(db):
-    set_now(NOW)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.tests.engine import awaiting
-from collective.clockwork.tests.engine import work
 
 import asyncio
 import gc
@@ -168,8 +167,7 @@ def test_system_exit_leaves_a_loop_that_works():
     assert coroutines.run(awaiting.double(1)) == 2
 
 
-def test_its_changes_are_committed_with_its_result(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_its_changes_are_committed_with_its_result(db, counter, queue):
     job = queue.put(Job(awaiting.add, counter))
     transaction.commit()
     drain(db)
@@ -178,8 +176,7 @@ def test_its_changes_are_committed_with_its_result(db, root, queue):
     assert counter.count == 1
 
 
-def test_changes_of_one_that_fails_are_thrown_away(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_changes_of_one_that_fails_are_thrown_away(db, counter, queue):
     job = queue.put(Job(awaiting.add_and_fail, counter))
     transaction.commit()
     drain(db)
@@ -188,8 +185,7 @@ def test_changes_of_one_that_fails_are_thrown_away(db, root, queue):
     assert counter.count == 0
 
 
-def test_it_is_run_again_after_a_conflict(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_it_is_run_again_after_a_conflict(db, counter, queue):
     job = queue.put(Job(awaiting.add_against_others, counter))
     transaction.commit()
     drain(db)

@@ -14,21 +14,14 @@ from collective.clockwork.tests.engine import sickwork
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.dispatching import NEVER
 from collective.clockwork.tests.engine.dispatching import wait_for_agents
-from datetime import datetime
+from collective.clockwork.tests.engine.moments import NOW
 from datetime import timedelta
-from datetime import timezone
 
 import pytest
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def frozen(db):
-    set_now(NOW)
 
 
 @pytest.fixture

@@ -172,17 +172,6 @@ def test_a_suspect_from_before_there_was_a_quarantine(agent, claimed):
     assert job._suspect == 2
 
 
-def test_callbacks_that_kill_are_called_again_but_suspected(agent, claimed):
-    job = claimed()
-    job._status = 2
-    for number in range(20):
-        assert interrupt(agent, job, DEATH) is False
-        assert job._status == 2
-        assert job.attempt == number + 1
-    assert job._suspect == deaths.UNEXPLAINED
-    assert interrupt(agent, job, None) is False
-
-
 def test_the_evidence_is_bounded():
     evidence = Evidence()
     for number in range(100):

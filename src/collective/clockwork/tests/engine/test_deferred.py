@@ -22,10 +22,9 @@ from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.dispatching import NEVER
 from collective.clockwork.tests.engine.dispatching import pool_of
 from collective.clockwork.tests.engine.dispatching import wait_for_agents
+from collective.clockwork.tests.engine.zeoprocess import output_of
 
 import pytest
-import subprocess
-import sys
 import threading
 import transaction
 
@@ -83,8 +82,9 @@ def test_a_job_that_is_not_stored_cannot_wait_for_a_deferred():
     assert "is not stored" in job.result.getErrorMessage()
 
 
-def test_what_the_function_changed_is_committed_with_the_deferred(root, elsewhere):
-    counter = root["counter"] = work.Counter()
+def test_what_the_function_changed_is_committed_with_the_deferred(
+    root, counter, elsewhere
+):
     job = root["job"] = Job(deferring.count_and_defer, counter, "d")
     transaction.commit()
     deferred = job()
@@ -389,11 +389,4 @@ testing.tear_down_dispatcher(dispatcher)
 
 
 def test_where_there_is_no_twisted_the_engine_works_without(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-c", WITHOUT_TWISTED],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert ended.stdout == "True\n", ended.stderr
+    assert output_of(WITHOUT_TWISTED, tmp_path) == "True\n"

@@ -17,9 +17,8 @@ from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.explaining import check
 from collective.clockwork.tests.engine.explaining import named
-from datetime import datetime
+from collective.clockwork.tests.engine.moments import NOW
 from datetime import timedelta
-from datetime import timezone
 from pathlib import Path
 from uuid import UUID
 from ZODB.broken import Broken
@@ -30,16 +29,13 @@ import string
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 LATER = NOW + HOUR
 WORKER = UUID(int=7)
 NAME = "collective.clockwork.tests.engine.work.answer"
 
 
-@pytest.fixture(autouse=True)
-def frozen(db):
-    set_now(NOW)
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 @pytest.fixture
@@ -50,18 +46,6 @@ def agents(queue):
     agents["main"] = Agent()
     transaction.commit()
     return agents
-
-
-@pytest.fixture
-def put(queue):
-    def put(function=work.answer, *args, quotas=(), **options):
-        job = Job(function, *args)
-        job.quota_names = quotas
-        queue.put(job, **options)
-        transaction.commit()
-        return job
-
-    return put
 
 
 def claim(agents, count: int = 1) -> None:
@@ -346,7 +330,9 @@ def test_a_claimed_job(agents, put):
 def test_a_running_job(agents, put):
     job = put()
     claim(agents)
-    agents["main"].activity.running = ((u64(job._p_oid), clock.to_us(NOW)),)
+    agents["main"].activity.running = (
+        (("unnamed", u64(job._p_oid)), clock.to_us(NOW)),
+    )
     transaction.commit()
     text = f"It runs in the worker {WORKER} since 2030-01-01 00:00:00 UTC."
     check(job, "running", text, worker=str(WORKER), since=NOW)

@@ -9,35 +9,15 @@ from collective.clockwork.engine.explain import explain
 from collective.clockwork.engine.failure import Failure
 from collective.clockwork.engine.interfaces import AbortedError
 from collective.clockwork.engine.interfaces import TimeoutError
-from collective.clockwork.engine.job import Job
-from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.explaining import check
-from datetime import datetime
-from datetime import timezone
+from collective.clockwork.tests.engine.moments import NOW
 
 import pytest
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
-
-
-@pytest.fixture(autouse=True)
-def frozen(db):
-    set_now(NOW)
-
-
-@pytest.fixture
-def put(queue):
-    def put(function=work.answer, *args, quotas=(), **options):
-        job = Job(function, *args)
-        job.quota_names = quotas
-        queue.put(job, **options)
-        transaction.commit()
-        return job
-
-    return put
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 def test_a_job_in_its_callbacks(put):

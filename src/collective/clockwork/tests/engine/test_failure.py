@@ -154,8 +154,7 @@ def test_fail_lets_a_job_finish_its_callbacks_and_keeps_its_result(among_callbac
     assert job.status == interfaces.COMPLETED
 
 
-def test_a_job_that_was_failed_in_its_queue_is_not_run(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_a_job_that_was_failed_in_its_queue_is_not_run(db, counter, queue):
     job = queue.put(counter.add)
     last = queue.put(work.answer)
     transaction.commit()
@@ -168,8 +167,7 @@ def test_a_job_that_was_failed_in_its_queue_is_not_run(db, root, queue):
     assert len(queue) == 0
 
 
-def test_a_job_that_is_failed_while_it_runs_keeps_that_end(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_a_job_that_is_failed_while_it_runs_keeps_that_end(db, counter, queue):
     job = queue.put(Job(work.add_and_fail_elsewhere, counter))
     transaction.commit()
     drain(db)
@@ -192,8 +190,7 @@ def completed(queue) -> list:
     ]
 
 
-def test_a_result_that_cannot_be_stored_fails_the_job(db, root, queue):
-    counter = root["counter"] = work.Counter()
+def test_a_result_that_cannot_be_stored_fails_the_job(db, counter, queue):
     job = queue.put(Job(work.add_and_return_lock, counter))
     after = queue.put(work.answer)
     transaction.commit()
@@ -249,9 +246,8 @@ def test_a_callback_that_raises_system_exit_fails_and_the_job_ends(db, queue):
 
 
 def test_a_conflict_with_a_callback_added_meanwhile_repeats_and_counts_once(
-    db, root, queue
+    db, counter, queue
 ):
-    counter = root["counter"] = work.Counter()
     job = queue.put(Job(work.add_and_get_callback_elsewhere, counter))
     transaction.commit()
     drain(db)

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collective.clockwork.engine import groups
-from collective.clockwork.engine import pool as pools
 from collective.clockwork.engine import progress
+from collective.clockwork.engine import sharing
 from collective.clockwork.engine.errors import CancelledError
 from collective.clockwork.engine.errors import OptionError
 from collective.clockwork.engine.interfaces import COMPLETED
 from collective.clockwork.engine.interfaces import TimeoutError
 from collective.clockwork.engine.job import Job
-from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import deferring
 from collective.clockwork.tests.engine import grouping
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine.dispatching import pool_of
-from collective.clockwork.tests.engine.dispatching import wait_for_agents
 from collective.clockwork.tests.engine.dispatching import wait_until_begun
 from datetime import timedelta
+from functools import partial
 from ZODB.POSException import ConflictError
 
 import pytest
@@ -31,29 +30,9 @@ def be_patient(monkeypatch):
 
 
 @pytest.fixture
-def ledger(root):
-    ledger = root["ledger"] = work.Ledger()
-    transaction.commit()
-    return ledger
-
-
-@pytest.fixture
 def start(queue, start_dispatcher):
     """Starts a dispatcher with one thread, which is ready for a group."""
-
-    def start(size=1):
-        made = start_dispatcher()
-        wait_for_agents(queue, made)["main"].size = size
-        transaction.commit()
-        pool = pool_of(made)
-        wait_until(lambda: pool.size == size, "the new size")
-        first = queue.put(Job(work.nothing))
-        transaction.commit()
-        wait_for_result(first, grouping.PATIENCE)
-        wait_until(lambda: pool.idle and pool.batch() > size, "having run a job")
-        return made
-
-    return start
+    return partial(grouping.start_ready, queue, start_dispatcher)
 
 
 @pytest.fixture
@@ -86,7 +65,7 @@ def test_others_keep_their_own_commits(start, put, ledger):
 
 
 def test_a_group_has_a_limit(start, put, monkeypatch):
-    monkeypatch.setattr(pools, "MOST_IN_GROUP", 4)
+    monkeypatch.setattr(sharing, "MOST_IN_GROUP", 4)
     start()
     jobs = [put(f"job {number}") for number in range(8)]
     grouping.finish(*jobs)
@@ -485,7 +464,7 @@ def test_a_group_that_cannot_be_run_is_run_one_by_one(start, put, ledger, monkey
     def broken(*arguments):
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(pools, "run_together", broken)
+    monkeypatch.setattr(sharing, "run_together", broken)
     jobs = [put("first"), put("second")]
     assert grouping.finish(*jobs) == ["first", "second"]
     assert grouping.names(ledger) == ["first", "second"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collective.clockwork.engine import interfaces
 from collective.clockwork.engine import local
-from collective.clockwork.engine.agent import Agent
-from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.live import keep
 from collective.clockwork.engine.live import notes_of
@@ -14,8 +12,7 @@ from collective.clockwork.engine.testing import wait_for_annotation
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_for_start
 from collective.clockwork.tests.engine import work
-from uuid import uuid4
-from ZODB.utils import u64
+from collective.clockwork.tests.engine.twins import claim_twins
 
 import pytest
 import transaction
@@ -129,22 +126,7 @@ def test_a_worker_thread_knows_its_job_queue_dispatcher_and_agent(
 
 def test_jobs_of_one_oid_in_two_databases_have_notes_of_their_own(databases):
     connection = databases["main"].open()
-    queue = connection.root()[KEY][""]
-    agents = queue.dispatchers.register(uuid4())
-    agents.activate()
-    agent = agents["main"] = Agent()
-    here = queue.put(Job(work.mirror, "here"))
-    transaction.commit()
-    while u64(connection.new_oid()) + 1 < u64(here._p_oid):
-        continue
-    there = Job(work.mirror, "there")
-    connection.add(there)
-    assert there._p_oid == here._p_oid
-    connection.root()["there"] = there
-    queue.put(there)
-    transaction.commit()
-    assert [agent.claimJob(), agent.claimJob()] == [here, there]
-    transaction.commit()
+    agent, here, there = claim_twins(connection)
     local.setLiveAnnotation("who", "here", here)
     local.setLiveAnnotation("who", "there", there)
     local.setLiveAnnotation("again", 1, there)

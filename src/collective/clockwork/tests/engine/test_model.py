@@ -11,6 +11,12 @@ After each step these have to hold (``model`` refers to them by number):
 7. A producer's commit never conflicts, unless its intake was closed as idle since
    its transaction began, or it has queued a unique job.
 8. Of a unique key there is at most one unfinished job.
+9. A job is set aside if and only if as many processes died of it as its policy says,
+   since it was queued or released. It stays until somebody decides, and has all its
+   attempts again when it is released. A death counts if the process had nothing else,
+   each is on record, and what may have killed is begun alone.
+10. What takes longer than its timeout fails, whether its thread comes back or not, and
+   nothing fails so before.
 
 A job that is set aside is in no other place, one that was withdrawn has ended without
 its effect, and what is kept for a while only may be gone when it has ended.
@@ -26,8 +32,10 @@ from collective.clockwork.engine.errors import DuplicateJobError
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.tidy import Tidier
 from collective.clockwork.tests.engine import model
-from collective.clockwork.tests.engine.stepping import Process
+from collective.clockwork.tests.engine.modelfates import GOALS
+from collective.clockwork.tests.engine.modeljobs import HANGS
 from datetime import timedelta
+from hypothesis import event
 from hypothesis import HealthCheck
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -40,6 +48,7 @@ from ZODB.POSException import ConflictError
 
 import logging
 import os
+import pytest
 import sys
 import transaction
 
@@ -58,16 +67,30 @@ OPTIONS += [{"unique": model.KEY_OF_LAST, "debounce": timedelta(seconds=1)}]
 OPTIONS += [
     {"keep_result": timedelta(), "keep_failure": timedelta(minutes=2), "priority": 1}
 ]
-#: Kind, quotas, seconds until it is due and to begin in, a variation, a callback.
-jobs = st.tuples(
-    st.sampled_from(model.ALL_KINDS),
-    st.sampled_from([(), (model.ORDERED,), (model.SIZED,)]),
-    st.sampled_from([None, None, None, -5, 2]),
-    st.sampled_from([None, None, None, 6, 1]),
-    st.booleans(),
-    st.sampled_from([None, None, model.effect, model.effect_and_fail]),
-    st.sampled_from(OPTIONS),
-)
+
+
+def jobs_of(kinds, within=(None, None, None, 6, 1), options=OPTIONS):
+    """Kind, quotas, seconds until due and to begin in, a variation, a callback."""
+    return st.tuples(
+        st.sampled_from(kinds),
+        st.sampled_from([(), (model.ORDERED,), (model.SIZED,)]),
+        st.sampled_from([None, None, None, -5, 2]),
+        st.sampled_from(within),
+        st.booleans(),
+        st.sampled_from([None, None, model.effect, model.effect_and_fail]),
+        st.sampled_from(options),
+    )
+
+
+jobs = jobs_of(model.ALL_KINDS)
+#: One that hangs, one that kills, and two that take too long: by chance few courses
+#: of events would come to them.
+sick_jobs = st.tuples(
+    jobs_of(["hangs"], [None], [{}]),
+    jobs_of(["poison"], [None], [{}]),
+    jobs_of(["too slow"], [None], [{}]),
+    jobs_of(["late"], [None], [{}]),
+).flatmap(st.permutations)
 
 
 class Producer:
@@ -81,6 +104,10 @@ class Producer:
         self.tidied = False
         #: Whether it has queued a unique job in it.
         self.unique = False
+
+
+#: What the examples came to.
+reached: set[str] = set()
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -100,7 +127,13 @@ class QueueMachine(RuleBasedStateMachine):
             if sys.exc_info()[1] is None:
                 for producer in self.producers:
                     producer.tm.abort()
+                seen = self.world.fates.seen
+                for each in sorted(seen):
+                    event(f"{each}, on the way")
                 self.world.settle()
+                for each in sorted(seen):
+                    event(f"{each}, in the end at least")
+                reached.update(seen)
         finally:
             for producer in self.producers:
                 producer.tm.abort()
@@ -113,9 +146,16 @@ class QueueMachine(RuleBasedStateMachine):
 
     # Producers
 
-    @initialize(jobs=st.lists(jobs, min_size=3, max_size=6))
-    def begin(self, jobs):
-        self.queue(0, jobs, True)
+    @initialize(
+        jobs=st.lists(jobs, min_size=3, max_size=6),
+        sick=sick_jobs,
+        healthy=st.sampled_from([False, False, False, False, False, True]),
+        turns=st.sampled_from([0, 3, 6]),
+    )
+    def begin(self, jobs, sick, healthy, turns):
+        sick = () if healthy else sick
+        self.queue(0, [*jobs[:2], *sick, *jobs[2:]], True)
+        self.live(0, turns)
 
     @rule(
         producer=st.integers(0, 2),
@@ -198,6 +238,23 @@ class QueueMachine(RuleBasedStateMachine):
     def go_on(self, process):
         self.world.processes[process].go_on()
 
+    @rule(process=processes, turns=st.integers(1, 4))
+    def live(self, process, turns):
+        """It claims, and does all that it can; where it dies, it is started again."""
+        for _ in range(turns):
+            self.world.pass_time(2)
+            self.poll_to_the_end(process)
+            self.world.processes[process].go_on()
+            self.world.check()
+
+    @rule(index=st.integers(0, 5))
+    def wake(self, index):
+        """A thread that hung comes back, whoever has its job by now."""
+        processes = [*self.world.processes, *self.world.zombies]
+        hanging = [process for process in processes if process.hanging]
+        if hanging:
+            hanging[index % len(hanging)].wake(index)
+
     @rule(index=st.integers(0, 5), thread=st.integers(0, 1), steps=st.integers(1, 4))
     def work_late(self, index, thread, steps):
         zombies = [zombie for zombie in self.world.zombies if zombie.workers]
@@ -223,7 +280,7 @@ class QueueMachine(RuleBasedStateMachine):
         others = [other.uuid for other in world.processes if other is not old]
         uuid = next(uuid for uuid in self.uuids if uuid not in others)
         self.uuids.append(self.uuids.pop(self.uuids.index(uuid)))
-        world.processes[process] = Process(world.db, uuid)
+        world.processes[process] = world.start(uuid)
 
     def _take_over(self, process) -> bool:
         agents = self.world.queue.dispatchers.get(process.uuid)
@@ -244,17 +301,16 @@ class QueueMachine(RuleBasedStateMachine):
             return
         thread = worker.workers[0]
         for _ in range(3):
-            if thread.where == "commit":
+            if thread.where in ("commit", HANGS):
                 break
-            worker.work(0)
+            worker.step(thread)
         (ticket,) = [r.ticket for r in worker.running(thread)] or [None]
         job = None if ticket is None else world.queue._p_jar.get(ticket.oid)
         if job is None or not self._take_over(worker):
             return
         if claimed:
             self.poll_to_the_end(1 - process)
-        thread.finish()
-        worker.work(0)
+        worker.finish(thread)
         world.tm.begin()
         if job.attempt != ticket.attempt:
             assert worker.report(ticket) == LOST, f"{job!r} came too late"
@@ -277,7 +333,9 @@ class QueueMachine(RuleBasedStateMachine):
         waiting = list(self.world.queue)
         if not waiting:
             return
-        job = waiting[index % len(waiting)]
+        self._remove(waiting[index % len(waiting)])
+
+    def _remove(self, job):
         for accepted in self.world.accepted:
             if accepted.oid == job._p_oid:
                 accepted.removed = self._change(lambda: self.world.queue.remove(job))
@@ -285,13 +343,17 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(index=st.integers(0, 30))
     def cancel(self, index):
         """Somebody cancels one that is not finished."""
-        found = [(a, job) for a, job in self.world.jobs() if not a.removed]
-        found = [(a, job) for a, job in found if job._status < 3]
+        found = [job for a, job in self.world.jobs() if not a.removed]
+        found = [job for job in found if job._status < 3]
         if found:
-            accepted, job = found[index % len(found)]
-            answers = []
-            if self._change(lambda: answers.append(job.cancel("model"))):
-                accepted.answer = answers[0]
+            self._cancel(found[index % len(found)])
+
+    def _cancel(self, job):
+        answers = []
+        if self._change(lambda: answers.append(job.cancel("model"))):
+            for accepted in self.world.accepted:
+                if accepted.oid == job._p_oid:
+                    accepted.answer = answers[0]
 
     @rule(process=processes, whole=st.booleans(), resume=st.booleans())
     def pause(self, process, whole, resume):
@@ -305,15 +367,25 @@ class QueueMachine(RuleBasedStateMachine):
             paused = agents["main"]
         self._change(paused.resume if resume else lambda: paused.pause("model"))
 
-    @rule(index=st.integers(0, 5), release=st.booleans())
-    def decide(self, index, release):
-        """One that was set aside is let go on, or failed."""
-        quarantine = self.world.queue.quarantine
-        jobs = list(quarantine)
-        if jobs:
-            job = jobs[index % len(jobs)]
-            decision = quarantine.release if release else quarantine.discard
-            self._change(lambda: decision(job))
+    @rule(
+        index=st.integers(0, 5),
+        decision=st.sampled_from(["release", "mend", "discard", "remove", "cancel"]),
+    )
+    def decide(self, index, decision):
+        """One that was set aside is let go on, or not."""
+        world = self.world
+        jobs = [job for job in world.queue.quarantine if job._status == 0]
+        if not jobs:
+            return
+        job = jobs[index % len(jobs)]
+        if decision == "discard":
+            world.discard(job)
+        elif decision == "remove":
+            self._remove(job)
+        elif decision == "cancel":
+            self._cancel(job)
+        else:
+            world.release(job, decision == "mend")
 
     @rule(index=st.integers(0, 30))
     def add_callback(self, index):
@@ -351,7 +423,7 @@ class QueueMachine(RuleBasedStateMachine):
             for producer in self.producers:
                 producer.tidied = True
 
-    @rule(seconds=st.sampled_from([0.01, 0.3, 2, 5]))
+    @rule(seconds=st.sampled_from([0.01, 0.3, 2, 7]))
     def pass_time(self, seconds):
         self.world.pass_time(seconds)
 
@@ -365,4 +437,13 @@ QueueMachine.TestCase.settings = settings(
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
+
+
 TestQueueModel = QueueMachine.TestCase
+
+
+@pytest.mark.skipif(bool(EXAMPLES), reason="as many examples as somebody wants")
+def test_the_examples_came_to_all_that_they_are_for():
+    if not reached:
+        pytest.skip("there were no examples")
+    assert reached >= set(GOALS), f"never reached: {set(GOALS) - reached}"

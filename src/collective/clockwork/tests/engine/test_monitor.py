@@ -397,6 +397,8 @@ def test_listening_to_the_network_is_warned_of(caplog):
 
 def test_the_examples_of_the_documentation_run(dispatcher, queue, db, connection):
     wait_for_result(_queued(queue))
+    # The poll that claimed it is recorded at its end.
+    wait_until(lambda: dispatcher.getStatistics()["started"], "a record")
     names = {"db": db, "connection": connection}
     for name, code in named_blocks("docs/monitor.rst").items():
         exec(compile(code, name, "exec"), names)

@@ -143,6 +143,7 @@ def test_the_details_of_a_pending_job(queue, ask_json):
         "args": ["'one'"],
         "begin after": "2026-05-04T03:00:30.500000Z",
         "callbacks": ids(job.callbacks),
+        "cancelled": False,
         "dispatcher": None,
         "failed": False,
         "initial callbacks end": None,
@@ -363,6 +364,7 @@ def test_statistics_count_the_states_and_find_longest_and_shortest_mended_shorte
         "callbacks": 1,
         "succeeded": 1,
         "failed": 1,
+        "cancelled": 0,
         "longest wait": [{"seconds": 50.0}, *ids([all_states["pending"]])],
         "shortest wait": [{"seconds": 10.0}, *ids([all_states["callbacks"]])],
         "longest active": [{"seconds": 20.0}, *ids([all_states["active"]])],
@@ -376,7 +378,7 @@ def test_statistics_count_the_states_and_find_longest_and_shortest_mended_shorte
 
 def test_statistics_of_nothing_have_all_keys(ask_json):
     numbers = ask_json("jobstats", *STATES)
-    assert len(numbers) == 10 and not any(numbers.values())
+    assert len(numbers) == 11 and not any(numbers.values())
 
 
 def test_jobs_that_have_begun_are_found_by_their_times(all_states, ask_json):

@@ -26,6 +26,23 @@ import transaction
 # Completed jobs
 
 
+def test_cancelled_jobs_are_told_apart_from_failed_ones(queue, db, ask, ask_json):
+    fine, failed, cancelled = put(queue, work.answer, work.boom, work.nothing)
+    cancelled.cancel("jane")
+    transaction.commit()
+    drain(db)
+    transaction.begin()
+    assert ask_json("jobs", "failed") == ids([failed])
+    assert ask_json("jobs", "cancelled") == ids([cancelled])
+    assert ask_json("count", "completed") == 3
+    numbers = ask_json("jobstats", "completed")
+    assert [numbers[s] for s in ("succeeded", "failed", "cancelled")] == [1, 1, 1]
+    info = ask_json("lastcompleted", "callable:nothing")
+    assert (info["failed"], info["cancelled"]) == (False, True)
+    with pytest.raises(ValueError, match="only one of"):
+        ask("count", "failed", "cancelled")
+
+
 def test_the_newest_completed_job_is_the_last(queue, db, ask_json):
     jobs = []
     for seconds in (30, 20, 10):

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collective.clockwork.engine.interfaces import COMPLETED
-from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.objectids import give_up_when_connected
-from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import takenids
@@ -18,21 +16,9 @@ import transaction
 
 
 @pytest.fixture
-def server(tmp_path):
-    server = zeoprocess.Server(tmp_path, ["main"])
-    server.start()
-    yield server
-    server.process.end()
-
-
-@pytest.fixture
-def db(server, components):
+def db(zeo_db):
     """A database in a ZEO server, with the default queue."""
-    database = zeoprocess.open_database(server.port, ["main"])
-    queue_installer(DatabaseOpened(database))
-    yield database
-    transaction.abort()
-    database.close()
+    return zeo_db
 
 
 @pytest.fixture

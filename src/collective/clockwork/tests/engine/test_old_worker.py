@@ -9,11 +9,10 @@ from __future__ import annotations
 from BTrees.OOBTree import OOBTree
 from collective.clockwork.engine.deaths import Death
 from collective.clockwork.engine.deaths import Evidence
-from collective.clockwork.engine.deaths import Mortal
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.jobstate import NAMES
-from collective.clockwork.engine.options import Options
 from collective.clockwork.engine.testing import drain
+from collective.clockwork.tests.engine import oldworker
 from collective.clockwork.tests.engine import optional
 from datetime import timedelta
 from ZODB.broken import find_global
@@ -34,13 +33,7 @@ OLD_NAMES = (
 NEW_CLASSES = {"collective.clockwork.engine.deaths Evidence"}
 MINUTE = timedelta(minutes=1)
 
-NEW_ATTRIBUTES = {
-    name
-    for kind in (Options, Mortal)
-    for name, value in vars(kind).items()
-    if name.startswith("_") and not name.startswith("__") and not callable(value)
-}
-NEW_ATTRIBUTES |= {"_cursors", "_report", "_snoozed"}
+NEW_ATTRIBUTES = oldworker.UNKNOWN[Job]
 
 
 class OldJob(Job):

@@ -16,6 +16,7 @@ from collective.clockwork.engine.outcomes import Snooze
 from collective.clockwork.engine.retry import NeverRetry
 from collective.clockwork.engine.retry import RetryCommonFourTimes
 from collective.clockwork.engine.testing import set_now
+from collective.clockwork.tests.engine.moments import NOW
 from collective.clockwork.tests.engine.optional import job_with
 from datetime import datetime
 from datetime import timedelta
@@ -29,7 +30,6 @@ import pytest
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 NOW_US = clock.to_us(NOW)
 HOUR = timedelta(hours=1)
 HOUR_US = HOUR // clock.MICROSECOND

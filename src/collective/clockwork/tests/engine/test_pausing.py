@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collective.clockwork.engine import clock
 from collective.clockwork.engine.explain import explain
 from collective.clockwork.engine.interfaces import TimeoutError
@@ -11,6 +10,7 @@ from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import stopping
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.dispatching import keep_from_threads
 from collective.clockwork.tests.engine.dispatching import NEVER
 from collective.clockwork.tests.engine.dispatching import pool_of
 from collective.clockwork.tests.engine.dispatching import wait_for_agents
@@ -82,14 +82,7 @@ def test_what_was_claimed_goes_back_in_its_order(paused, queue, ledger, monkeypa
     monkeypatch.setattr("collective.clockwork.engine.pool.GIVE_BACK_AFTER", NEVER)
     dispatcher, one = paused
     pool = pool_of(dispatcher)
-    submit, taken = pool.submit, []
-
-    def hold_back(runs, *rest):
-        taken.extend(ticket.oid for run in runs for ticket in run)
-        with pool._changed:
-            pool._tails.extend(map(deque, runs))
-
-    pool.submit = hold_back
+    taken = keep_from_threads(pool)
     queue.quotas.create("one", 1)
     jobs = [Job(work.note, ledger, number) for number in range(5)]
     for job in jobs:
@@ -105,7 +98,7 @@ def test_what_was_claimed_goes_back_in_its_order(paused, queue, ledger, monkeypa
 
     wait_until(is_back, "giving back", PATIENCE)
     assert taken
-    pool.submit = submit
+    del pool.submit
     resume(one)
     assert [wait_for_result(job, PATIENCE) for job in jobs] == list(range(5))
     assert list(ledger.values()) == list(range(5))
@@ -155,7 +148,7 @@ def test_a_job_that_is_late_meanwhile_ends_when_it_goes_on(paused, queue):
     transaction.commit()
     wait_until(lambda: job.is_expired(now()), "its moment", PATIENCE)
     transaction.begin()
-    assert explain(job).code == ("paused" if one is queue else "late")
+    assert explain(job).code == ("paused" if one is queue else "agent-paused")
     resume(one)
     assert wait_for_result(job, PATIENCE).check(TimeoutError)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collective.clockwork.engine import quarantine
+from collective.clockwork.engine.interfaces import AbortedError
 from collective.clockwork.engine.interfaces import COMPLETED
-from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
-from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine import zeoprocess
@@ -33,6 +32,11 @@ def kill(log: str) -> None:
     """Job: poison."""
     zeoprocess.append(log, "kill")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_after(log: str, result) -> None:
+    """Callback: poison."""
+    kill(log)
 
 
 def count_slowly(counter, log: str, seconds: float) -> int:
@@ -82,27 +86,18 @@ zeoprocess.main("worker", *sys.argv[1:])
 
 
 @pytest.fixture
-def stack(tmp_path, components):
-    server = zeoprocess.Server(tmp_path, ["main"])
-    server.start()
-    db = zeoprocess.open_database(server.port, ["main"])
+def stack(server, zeo_db, tmp_path):
+    """A connection, and a function that starts a worker with a supervisor."""
     started = []
-    try:
-        queue_installer(DatabaseOpened(db))
-        connection = db.open()
 
-        def start():
-            started.append(SupervisedWorker(server, tmp_path))
-            return started[-1]
+    def start():
+        started.append(SupervisedWorker(server, tmp_path))
+        return started[-1]
 
-        yield connection, start
-    finally:
-        for worker in started:
-            # The child ends with it.
-            worker.process.end()
-        server.process.end()
-        transaction.abort()
-        zeoprocess.close_database(db)
+    yield zeo_db.open(), start
+    for worker in started:
+        # The child ends with it.
+        worker.process.end()
 
 
 def is_set_aside(queue, job) -> bool:
@@ -170,4 +165,27 @@ def test_innocent_neighbours_end_well_and_the_poison_is_set_aside(
     agent = queue.dispatchers[worker.uuid]["main"]
     wait_until(lambda: is_among(agent.completed, guilty[0]), "the sweep", PATIENCE)
     assert len(queue) == 0
+    assert worker.process.stop() == 0
+
+
+def test_a_poisonous_callback_fails_and_its_job_is_completed(stack, tmp_path):
+    connection, start = stack
+    queue = connection.root()[KEY][""]
+    counters = connection.root()["counters"] = [work.Counter() for _ in range(3)]
+    transaction.commit()
+    log = str(tmp_path / "log.txt")
+    innocent = [queue.put(Job(count_slowly, counter, log, 1.0)) for counter in counters]
+    job = Job(work.answer)
+    deadly = job.addCallback(Job(kill_after, log), retry_policy_factory=Threefold)
+    behind = job.addCallback(work.mirror)
+    queue.put(job)
+    transaction.commit()
+    worker = start()
+    wait_until(lambda: are_completed([job, *innocent]), "all", PATIENCE)
+    assert (job.result, behind.result) == (42, 42)
+    assert deadly.result.check(AbortedError)
+    counted = [death for death in deadly.deaths if death.alone]
+    assert len(counted) == 4
+    assert {death.signal for death in counted} == {"SIGKILL"}
+    assert [each.result for each in innocent] == [1] * 3
     assert worker.process.stop() == 0

@@ -188,11 +188,14 @@ def test_statistics_count_the_jobs_of_polls_and_name_the_extremes(idle):
         "started": 7,
         "successful": 3,
         "failed": 1,
+        "cancelled": 0,
         "unknown": 1,
         "shortest successful": (1, "unnamed"),
         "longest successful": (2, "unnamed"),
         "shortest failed": (3, "unnamed"),
         "longest failed": (3, "unnamed"),
+        "shortest cancelled": None,
+        "longest cancelled": None,
         "shortest active": (4, "unnamed"),
         "longest active": (4, "unnamed"),
         "statistics start": NOW - timedelta(seconds=30),
@@ -207,7 +210,7 @@ def test_statistics_of_nothing_have_all_keys(db):
     numbers = Dispatcher(db, uuid=uuid4()).getStatistics()
     assert numbers.pop("started") == 0
     assert set(numbers.values()) == {0, None}
-    assert len(numbers) == 11
+    assert len(numbers) == 14
 
 
 # What is recorded
@@ -321,6 +324,7 @@ def test_a_job_is_told_of_with_all_that_zc_async_told(start_dispatcher, queue):
         "call": repr(job),
         "quota names": ("mail",),
         "failed": False,
+        "cancelled": False,
         "result": "((1,), {'two': 2})",
         "reassigned": False,
     }

@@ -29,13 +29,6 @@ import transaction
 
 
 @pytest.fixture
-def ledger(root):
-    ledger = root["ledger"] = work.Ledger()
-    transaction.commit()
-    return ledger
-
-
-@pytest.fixture
 def put(queue):
     """Puts a job that mirrors its name, in a transaction of its own."""
     queue.quotas.create("one")

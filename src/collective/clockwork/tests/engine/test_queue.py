@@ -14,6 +14,7 @@ from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
+from collective.clockwork.tests.engine.moments import NOW
 from collective.clockwork.tests.engine.trouble import without_record
 from datetime import datetime
 from datetime import timedelta
@@ -26,13 +27,7 @@ import pytest
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def frozen(db):
-    set_now(NOW)
 
 
 @pytest.fixture
@@ -246,8 +241,9 @@ def test_a_job_cannot_be_put_twice(put, queue):
         queue.put(job)
 
 
-def test_an_expired_job_fails_with_a_timeout_and_is_not_run(frozen, db, root, put):
-    counter = root["counter"] = work.Counter()
+def test_an_expired_job_fails_with_a_timeout_and_is_not_run(
+    frozen, db, root, counter, put
+):
     queue = root[KEY][""]
     job = queue.put(counter.add, begin_by=HOUR)
     transaction.commit()

@@ -11,18 +11,14 @@ from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.testing import drain
 from collective.clockwork.engine.testing import set_now
 from collective.clockwork.tests.engine import work
-from datetime import datetime
+from collective.clockwork.tests.engine.moments import NOW
 from datetime import timedelta
-from datetime import timezone
 from uuid import uuid4
 from ZODB.POSException import ConflictError
 from zope.interface.verify import verifyObject
 
 import pytest
 import transaction
-
-
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 
 
 @pytest.fixture

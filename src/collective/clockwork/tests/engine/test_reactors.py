@@ -19,6 +19,7 @@ from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.codeblocks import named_blocks
 from collective.clockwork.tests.engine import deferring
+from collective.clockwork.tests.engine.zeoprocess import output_of
 from twisted.internet.selectreactor import SelectReactor
 from uuid import uuid4
 from zope.component import provideHandler
@@ -26,7 +27,6 @@ from zope.component import provideHandler
 import os
 import pytest
 import signal
-import subprocess
 import sys
 import threading
 import transaction
@@ -182,14 +182,7 @@ print(job.status, job.result)
 
 
 def test_the_installed_reactor_runs_a_job_and_stops(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-c", POWERED_BY_TWISTED],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=50,
-    )
-    assert ended.stdout == "completed-status done\n", ended.stderr
+    assert output_of(POWERED_BY_TWISTED, tmp_path) == "completed-status done\n"
 
 
 # Signals

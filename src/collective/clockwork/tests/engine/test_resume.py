@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collective.clockwork.engine import progress
-from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.job import Job
-from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import looping
@@ -27,20 +25,9 @@ KILLS = 3
 
 
 @pytest.fixture
-def server(tmp_path, components):
-    server = zeoprocess.Server(tmp_path, ["main"])
-    server.start()
-    yield server
-    server.process.end()
-
-
-@pytest.fixture
-def db(server):
-    db = zeoprocess.open_database(server.port, ["main"])
-    queue_installer(DatabaseOpened(db))
-    yield db
-    transaction.abort()
-    zeoprocess.close_database(db)
+def db(zeo_db):
+    """A database in a ZEO server, with the default queue."""
+    return zeo_db
 
 
 @pytest.fixture

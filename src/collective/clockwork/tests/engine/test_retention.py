@@ -19,10 +19,9 @@ from collective.clockwork.engine.retention import report
 from collective.clockwork.engine.retention import rounded
 from collective.clockwork.engine.retention import UNIT
 from collective.clockwork.engine.testing import set_now
+from collective.clockwork.tests.engine.moments import NOW
 from collective.clockwork.tests.engine.optional import job_with
-from datetime import datetime
 from datetime import timedelta
-from datetime import timezone
 from hypothesis import given
 from hypothesis import settings
 from hypothesis import strategies
@@ -31,7 +30,6 @@ import pytest
 import transaction
 
 
-NOW = datetime(2030, 1, 1, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)

@@ -5,32 +5,16 @@ from __future__ import annotations
 from collective.clockwork.engine.cancelling import ASKED
 from collective.clockwork.engine.errors import CancelledError
 from collective.clockwork.engine.explain import explain
-from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.job import Job
-from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.engine import stopping
 from collective.clockwork.tests.engine import work
-from collective.clockwork.tests.engine.test_zeo import Stack
 from collective.clockwork.tests.engine.zeoprocess import PATIENCE
+from datetime import timedelta
 
-import pytest
 import signal
 import time
 import transaction
-
-
-@pytest.fixture
-def stack(tmp_path, components):
-    stack = Stack(tmp_path, ["main"])
-    try:
-        queue_installer(DatabaseOpened(stack.db))
-        stack.open()
-        stack.root["counter"] = work.Counter()
-        transaction.commit()
-        yield stack
-    finally:
-        stack.close()
 
 
 def agents_of(stack) -> list:
@@ -181,3 +165,50 @@ def test_a_running_job_gets_its_grace_however_often_it_is_asked(stack):
     assert counter.count == 1
     assert list(stack.queue) == [behind]
     assert stack.queue.dispatchers[worker.uuid].activated is None
+
+
+def test_one_that_stops_slowly_is_not_taken_for_dead(stack):
+    worker = stack.worker(threads=1, grace=PATIENCE)
+    counter = stack.root["counter"]
+    running = stack.put_behind_gate(counter)
+    transaction.commit()
+    wait_until(stack.file("begun").exists, "beginning", PATIENCE)
+    agents = stack.queue.dispatchers[worker.uuid]
+    agents.ping_interval = timedelta(seconds=0.1)
+    agents.ping_death_interval = timedelta(seconds=1)
+    transaction.commit()
+    other = stack.worker(threads=1)
+    ask_to_stop(worker)
+    asked_at = agents.last_ping
+
+    def has_lived_on() -> bool:
+        transaction.begin()
+        return agents.last_ping - asked_at > 3 * agents.ping_death_interval
+
+    wait_until(has_lived_on, "signs of life", PATIENCE)
+    stack.file("gate").touch()
+    assert worker.wait() == 0, worker.said()
+    assert stack.result(running) == counter.count == 1
+    assert stack.pids("begun") == [str(worker.process.pid)]
+    assert f"dispatcher {worker.uuid} is silent" not in other.said()
+
+
+def ask_to_stop(worker) -> None:
+    """Return when it has begun to stop."""
+    worker.process.terminate()
+    wait_until(lambda: "is stopping" in worker.said(), "hearing of it", PATIENCE)
+    transaction.begin()
+
+
+def test_a_job_hears_of_a_cancel_while_its_worker_stops(stack):
+    worker = stack.worker(threads=1, grace=PATIENCE)
+    job = put_checking(stack, 0)
+    transaction.commit()
+    wait_until(stack.file("begun 0").exists, "beginning", PATIENCE)
+    ask_to_stop(worker)
+    assert job.cancel("jane", "not needed") == ASKED
+    transaction.commit()
+    assert worker.wait() == 0, worker.said()
+    transaction.begin()
+    assert job.result.check(CancelledError)
+    assert stack.root["counter"].count == 0

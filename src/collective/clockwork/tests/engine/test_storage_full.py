@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.retry import NeverRetry
-from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.threadlocal import local
 from collective.clockwork.tests.engine import work
 from collective.clockwork.tests.engine import zeoprocess
@@ -13,7 +11,6 @@ from collective.clockwork.tests.engine.trouble import Waits
 
 import pytest
 import sys
-import transaction
 
 
 if sys.platform != "linux":
@@ -62,13 +59,9 @@ def server(tmp_path):
 
 
 @pytest.fixture
-def db(server, components):
+def db(zeo_db):
     """A database in that server."""
-    database = zeoprocess.open_database(server.port, ["main"])
-    queue_installer(DatabaseOpened(database))
-    yield database
-    transaction.abort()
-    database.close()
+    return zeo_db
 
 
 @pytest.fixture

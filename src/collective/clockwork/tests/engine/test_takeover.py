@@ -55,10 +55,9 @@ def test_one_that_was_wrongly_taken_for_dead_comes_back(
 
 
 def test_work_of_one_that_was_taken_for_dead_lands_once(
-    db, root, queue, start_dispatcher, caplog
+    db, counter, queue, start_dispatcher, caplog
 ):
     dispatcher = start_dispatcher(poll_interval=NEVER)
-    counter = root["counter"] = work.Counter()
     job = queue.put(Job(count_behind_gate, counter, "slow"))
     transaction.commit()
     wait_until_begun("slow")
@@ -76,11 +75,10 @@ def test_work_of_one_that_was_taken_for_dead_lands_once(
 
 
 def test_a_new_process_takes_over_the_jobs_of_its_uuid_and_the_old_one_stops(
-    db, root, queue, start_dispatcher, caplog
+    db, counter, queue, start_dispatcher, caplog
 ):
     caplog.set_level(logging.INFO, "collective.clockwork.engine.events")
     first = start_dispatcher(poll_interval=NEVER)
-    counter = root["counter"] = work.Counter()
     job = queue.put(Job(count_behind_gate, counter, "slow"))
     transaction.commit()
     wait_until_begun("slow")
@@ -120,10 +118,9 @@ def test_the_complaint_about_a_second_process_comes_once(
 
 
 def test_a_job_that_outlives_the_grace_is_interrupted_and_never_lands_late(
-    db, root, queue, start_dispatcher, caplog
+    db, counter, queue, start_dispatcher, caplog
 ):
     dispatcher = start_dispatcher(poll_interval=NEVER)
-    counter = root["counter"] = work.Counter()
     job = queue.put(Job(count_behind_gate, counter, "slow"))
     transaction.commit()
     wait_until_begun("slow")

@@ -213,7 +213,9 @@ def test_a_callback_has_not_the_time_of_its_job(queue, counter, start_dispatcher
     other = queue.put(Job(stopping.check_until_stopped, counter, "x"), timeout=SOON)
     transaction.commit()
     assert wait_for_result(other, PATIENCE).check(JobTimeoutError)
-    assert job._p_oid not in [each.oid for each in pool_of(dispatcher).overdue(0)]
+    assert job._p_oid not in [
+        each.ticket.oid for each in pool_of(dispatcher).overdue(0)
+    ]
     work.gate("callback").set()
     assert wait_for_result(job, PATIENCE) == 42
     assert counter.count == 1

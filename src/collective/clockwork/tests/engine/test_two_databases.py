@@ -59,17 +59,7 @@ def test_all_recovers_from_a_fault_in_a_commit_of_both(tmp_path, position, step,
     assert len(numbers) > len(model.KINDS)
     for number in numbers[faults.sample(step, kill)]:
         fault = faults.Fault(step, number, position, kill)
-        story = faults.Story(tmp_path / f"db{number}", fault, QUEUES_FIRST)
-        try:
-            story.tell()
-            assert fault.happened, f"no fault in commit {number}"
-            story.recover()
-        except AssertionError as error:
-            raise AssertionError(
-                f"after a fault in commit {number}: {error}"
-            ) from error
-        finally:
-            story.close()
+        faults.tell_and_recover(tmp_path / f"db{number}", fault, QUEUES_FIRST)
 
 
 # Between the two finishes

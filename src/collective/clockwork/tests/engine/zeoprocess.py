@@ -120,10 +120,31 @@ class Process:
         self.process.wait()
 
 
-def role(name: str, port: int, log: Path, **options) -> Process:
+def program(module: str) -> list[str]:
+    """How to run a module that takes the arguments of this one."""
+    return [sys.executable, "-m", module]
+
+
+#: How to run this module.
+PROGRAM = program("collective.clockwork.tests.engine.zeoprocess")
+
+
+def role(name: str, port: int, log: Path, program=PROGRAM, **options) -> Process:
     """Start a worker or a producer."""
-    command = [sys.executable, "-m", "collective.clockwork.tests.engine.zeoprocess"]
-    return Process([*command, name, str(port), json.dumps(options)], log)
+    return Process([*program, name, str(port), json.dumps(options)], log)
+
+
+def output_of(script: str, directory: Path) -> str:
+    """What a script prints in a process of its own, which has to end well."""
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=2 * PATIENCE,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def free_port() -> int:

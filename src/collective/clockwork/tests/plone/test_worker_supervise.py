@@ -7,6 +7,9 @@ from collective.clockwork import worker
 from collective.clockwork.engine import instanceuuid
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.retry import ServiceRetry
+from collective.clockwork.tests.plone.instancehome import named
+from collective.clockwork.tests.plone.instancehome import write
+from functools import partial
 
 import os
 import pytest
@@ -17,48 +20,10 @@ import sys
 
 PATIENCE = 120
 
-ZOPE_CONF = """\
-instancehome {home}
-<zodb_db main>
-  <mappingstorage>
-  </mappingstorage>
-  mount-point /
-</zodb_db>
-{more}
-"""
-
-SITE_ZCML = """\
-<configure
-    xmlns="http://namespaces.zope.org/zope"
-    xmlns:five="http://namespaces.zope.org/five"
-    >
-
-  <include package="Zope2.App" />
-  <five:loadProducts file="meta.zcml" />
-  <five:loadProducts />
-  <include
-      package="collective.clockwork"
-      file="{file}"
-      />
-
-</configure>
-"""
-
 
 @pytest.fixture
 def write_conf(tmp_path):
-    def write(file="single_db_worker.zcml", more=""):
-        (tmp_path / "etc").mkdir()
-        (tmp_path / "etc" / "site.zcml").write_text(SITE_ZCML.format(file=file))
-        path = tmp_path / "zope.conf"
-        path.write_text(ZOPE_CONF.format(home=tmp_path, more=more))
-        return path
-
-    return write
-
-
-def named(path) -> str:
-    return f"<environment>\n  {instanceuuid.key} {path}\n</environment>"
+    return partial(write, tmp_path)
 
 
 @pytest.fixture
