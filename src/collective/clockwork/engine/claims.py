@@ -38,7 +38,7 @@ import heapq
 #: Jobs that one claim moves at most from intakes or the schedule to lanes.
 MOVED_AT_ONCE = 500
 #: Jobs that are asked for ahead, so that reading them costs one round trip.
-PREFETCHED = 32
+PREFETCHED = 128
 
 _BEHIND_ALL = (1 << 63) - 1
 

@@ -39,7 +39,7 @@ MOST = 64
 #: The same while they are groupable: short ones that cost a claim each would be slow.
 MOST_GROUPABLE = 512
 #: Seconds in which groupable jobs gather, behind a claim that left none waiting.
-GATHERING = 0.04
+GATHERING = 0.1
 #: Seconds after which claimed jobs that nobody begins go back.
 GIVE_BACK_AFTER = 0.1
 #: The same while they are groupable: these wait for the commits of others.
