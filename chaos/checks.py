@@ -75,6 +75,11 @@ def unfinished(root, limit: int = 20) -> list[str]:
     return found
 
 
+def count_unfinished(root) -> int:
+    """How many jobs are not completed."""
+    return sum(1 for _, _, job, _ in every_job(root) if job._status != 3)
+
+
 def outcomes(root) -> Counter:
     """How many jobs ended how."""
     count: Counter = Counter()

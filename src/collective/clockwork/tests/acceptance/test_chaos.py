@@ -118,6 +118,7 @@ def test_the_checks_wait_for_no_member_that_a_failed_batch_did_not_put():
     record.job._status, record.job._result = 3, Failure(ValueError("conflicts"))
     (text,) = checks.unfinished(root)
     assert text.startswith("serial 0.0 part 0")
+    assert checks.count_unfinished(root) == 1
 
 
 def test_the_checks_notice_items_that_are_done_twice_or_left_out(tmp_path):
