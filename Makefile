@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-MARKUP = $(shell find src sandbox -name '*.zcml' -o -name '*.xml' -o -name '*.pt')
+MARKUP = $(shell find src sandbox examples -name '*.zcml' -o -name '*.xml' -o -name '*.pt')
 
 .DEFAULT_GOAL := help
 
@@ -98,4 +98,4 @@ versions.cfg: constraints.txt
 clean: ## Remove all that was made, but not the local stack's data
 	rm -rf $(VENV) build dist docs/_build .pytest_cache .ruff_cache .hypothesis
 	rm -rf src/*.egg-info
-	find src sandbox benchmarks chaos -name __pycache__ -prune -exec rm -rf {} +
+	find src sandbox benchmarks chaos examples -name __pycache__ -prune -exec rm -rf {} +

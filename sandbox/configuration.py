@@ -25,7 +25,7 @@ ZEO_CONF = """\
     path {var}/filestorage/Data.fs
     blob-dir {var}/blobstorage
 </filestorage>
-
+{async_storage}
 <eventlog>
     level info
     <logfile>
@@ -33,6 +33,12 @@ ZEO_CONF = """\
         format %(asctime)s %(levelname)s [%(name)s] %(message)s
     </logfile>
 </eventlog>
+"""
+
+ASYNC_STORAGE = """
+<filestorage async>
+    path {var}/filestorage/Async.fs
+</filestorage>
 """
 
 ZOPE_CONF = """\
@@ -55,6 +61,17 @@ debug-mode off
         name {name}
         blob-dir {var}/blobstorage
         shared-blob-dir on
+    </zeoclient>
+</zodb_db>
+{async_db}"""
+
+ASYNC_DB = """
+<zodb_db async>
+    mount-point /zasync
+    <zeoclient>
+        server {host}:{zeo_port}
+        storage async
+        name {name}-async
     </zeoclient>
 </zodb_db>
 """
@@ -121,6 +138,8 @@ class Configuration:
     http_port: int
     #: Packages whose configure.zcml is loaded after the add-on's.
     packages: tuple[str, ...] = ()
+    #: Whether the queues are in a database of their own.
+    two_databases: bool = False
 
     @property
     def logs(self) -> Path:
@@ -132,14 +151,18 @@ class Configuration:
         for name in ("filestorage", "blobstorage", "log"):
             (self.var / name).mkdir(parents=True, exist_ok=True)
         (self.var / "blobstorage").chmod(0o700)
-        return self._write("zeo.conf", ZEO_CONF)
+        more = ASYNC_STORAGE.format(var=self.var) if self.two_databases else ""
+        return self._write("zeo.conf", ZEO_CONF, async_storage=more)
 
     def write_zope(self, name: str, role: str) -> Path:
         """Write the instance home `name`; gives the path of its ``zope.conf``.
 
-        `role` is the ZCML file of collective.clockwork that decides what the
-        process does: ``single_db_instance.zcml``, ``single_db_worker.zcml``.
+        `role` is what the process does: ``instance`` or ``worker``.
         """
+        databases = "multi" if self.two_databases else "single"
+        async_db = ""
+        if self.two_databases:
+            async_db = ASYNC_DB.format(host=HOST, zeo_port=self.zeo_port, name=name)
         home = self.var / name
         for folder in ("etc", "var", "cache"):
             (home / folder).mkdir(parents=True, exist_ok=True)
@@ -149,10 +172,12 @@ class Configuration:
         self._write(
             f"{name}/etc/site.zcml",
             SITE_ZCML,
-            role=quoteattr(role),
+            role=quoteattr(f"{databases}_db_{role}.zcml"),
             includes=includes,
         )
-        return self._write(f"{name}/zope.conf", ZOPE_CONF, home=home, name=name)
+        return self._write(
+            f"{name}/zope.conf", ZOPE_CONF, home=home, name=name, async_db=async_db
+        )
 
     def write_wsgi(self, name: str) -> Path:
         """Write the web server's configuration for the instance home `name`."""

@@ -56,11 +56,13 @@ class Stack:
         http_port: int | None = None,
         zeo_port: int | None = None,
         packages: tuple[str, ...] = (),
+        two_databases: bool = False,
     ) -> None:
         """Raises :class:`sandbox.ports.PortInUse` if a port asked for is taken.
 
         `packages` names packages whose ``configure.zcml`` is loaded as well, in
-        the web process and in the workers.
+        the web process and in the workers. With `two_databases` the queues are
+        in a database of their own.
         """
         var = Path(var_dir).absolute()
         self.configuration = Configuration(
@@ -68,6 +70,7 @@ class Stack:
             zeo_port=ports.choose(zeo_port),
             http_port=ports.choose(http_port, PREFERRED_HTTP_PORT),
             packages=packages,
+            two_databases=two_databases,
         )
         self.url = f"http://{ports.HOST}:{self.configuration.http_port}"
         self.site_url = f"{self.url}/{SITE_ID}"
@@ -140,7 +143,7 @@ class Stack:
 
     def set_up_site(self) -> None:
         """Create the site and the users, or give existing users new passwords."""
-        path = self.configuration.write_zope("setup", "single_db_instance.zcml")
+        path = self.configuration.write_zope("setup", "instance")
         result = subprocess.run(
             [sys.executable, "-m", "sandbox.site", str(path)],
             input=json.dumps(self.passwords),
@@ -158,7 +161,7 @@ class Stack:
 
     def start_web(self) -> None:
         """Start the web process and wait until it serves the site."""
-        self.configuration.write_zope("web", "single_db_instance.zcml")
+        self.configuration.write_zope("web", "instance")
         path = self.configuration.write_wsgi("web")
         web = self._child("web", [_script("runwsgi"), str(path)])
         web.start()
@@ -169,7 +172,7 @@ class Stack:
 
         `wait` until it runs jobs; without, it may still be starting.
         """
-        path = self.configuration.write_zope(name, "single_db_worker.zcml")
+        path = self.configuration.write_zope(name, "worker")
         command = [_script("clockwork-worker"), str(path)]
         worker = self._child(name, command)
         worker.start()

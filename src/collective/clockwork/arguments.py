@@ -7,23 +7,20 @@ checks are made before anything is stored.
 from __future__ import annotations
 
 from Acquisition import aq_base
-from collections.abc import Iterable
+from collections.abc import Callable
+from collections.abc import Collection
 from collections.abc import Mapping
+from collective.clockwork import identity
+from collective.clockwork import references
 from collective.clockwork.engine.callables import dotted_name
 from datetime import datetime
 from datetime import timedelta
-from OFS.interfaces import IItem
 from persistent import Persistent
-from Products.ZCatalog.interfaces import ICatalogBrain
 from typing import Any
-from zope.publisher.interfaces import IRequest
-
-import io
-import pickle
 
 
-#: Values of these types hold nothing that would have to be looked at.
-PLAIN_TYPES = frozenset((str, int, float, bool, bytes, type(None)))
+#: What positions of the arguments of a function with a context count from.
+AFTER_CONTEXT = " after the context"
 
 
 def check_function(func: Any) -> None:
@@ -44,8 +41,8 @@ def check_function(func: Any) -> None:
     dotted_name(func)
 
 
-def check_context(context: Any) -> None:
-    """Refuse a context that no worker would find where this one is.
+def check_context(context: Any, site: Any) -> None:
+    """Refuse a context that no worker would find where this one is, or outside a site.
 
     An object that was added in this very transaction is found. Raises ValueError.
     """
@@ -60,23 +57,46 @@ def check_context(context: Any) -> None:
         raise ValueError(
             f"context is {context!r}, which has no place in a site: {remedy}"
         ) from error
-    found = None if root is None else root.unrestrictedTraverse(path, None)
+    found = None if root is None else identity.traversed(root, path)
     if found is None or aq_base(found) is not aq_base(context):
         raise ValueError(
             f"context is {context!r}, which is not in the database at its path "
             f"{'/'.join(path)!r}: add it to its folder first, or {remedy}"
         )
+    home = site.getPhysicalPath()
+    if path[: len(home)] != home:
+        raise ValueError(
+            f"context is {context!r} at {'/'.join(path)!r}, outside of the current "
+            f"site {'/'.join(home)!r}: call setSite() of zope.component.hooks with the "
+            "context's own site first"
+        )
 
 
-def check_arguments(args: Iterable, kwargs: Mapping[str, Any]) -> None:
-    """Refuse arguments that cannot be stored, or should not be.
+def stored(
+    args: Collection, kwargs: Mapping[str, Any], site: Any, after: str = ""
+) -> tuple[tuple, dict[str, Any]]:
+    """What is stored of these arguments: references in place of content objects.
 
-    Looks into lists, mappings and other values too. Raises TypeError.
+    Looks into lists, mappings and other values too. ``after`` says from where
+    positions count, such as " after the context". Raises TypeError for what cannot
+    be stored, or should not be.
     """
-    for position, value in enumerate(args, 1):
-        _check_value(f"positional argument {position} after the context", value)
-    for name, value in kwargs.items():
-        _check_value(f"argument {name!r}", value)
+    if references.are_plain(args) and references.are_plain(kwargs.values()):
+        return tuple(args), dict(kwargs)
+    return _each(_stored, args, kwargs, site, after)
+
+
+def given(
+    args: Collection, kwargs: Mapping[str, Any], site: Any, after: str = ""
+) -> tuple[tuple, dict[str, Any]]:
+    """The arguments as the function gets them, from what was stored.
+
+    Raises NotFound if an object is gone, and Unauthorized if the current user may not
+    view it.
+    """
+    if references.are_plain(args) and references.are_plain(kwargs.values()):
+        return tuple(args), dict(kwargs)
+    return _each(references.given, args, kwargs, site, after)
 
 
 def check_times(begin_by: timedelta | None, begin_after: datetime | None) -> None:
@@ -109,51 +129,28 @@ def check_times(begin_by: timedelta | None, begin_after: datetime | None) -> Non
             )
 
 
-class _Reviewer(pickle.Pickler):
-    """Pickles as the database will, and refuses what should not be stored.
-
-    Persistent objects that the database has already are stored as references.
-    """
-
-    def persistent_id(self, obj):
-        if type(obj) in PLAIN_TYPES:
-            return None
-        _refuse(obj)
-        if isinstance(obj, Persistent) and obj._p_jar is not None:
-            return "reference"
-        return None
-
-
-class _Refused(TypeError):
-    """The reason stands in the message; the argument is named by the caller."""
-
-
-def _refuse(obj: Any) -> None:
-    if ICatalogBrain.providedBy(obj):
-        raise _Refused(
-            "is a catalog brain, which is worth nothing in another process: "
-            "pass its UID or path"
-        )
-    if IRequest.providedBy(obj):
-        raise _Refused("is a request: pass the values that you need from it")
-    if aq_base(obj) is not obj or IItem.providedBy(obj):
-        raise _Refused(
-            "is an object of the site: pass it as the context of the job, "
-            "or pass its UID or path"
-        )
-
-
-def _check_value(name: str, value: Any) -> None:
-    if type(value) in PLAIN_TYPES:
-        return
-    kind = type(aq_base(value)).__name__
+def _stored(name: str, value: Any, site: Any) -> Any:
     try:
-        _Reviewer(io.BytesIO(), 3).dump(value)
-    except _Refused as error:
-        raise TypeError(f"{name} ({kind}) holds or {error}") from None
-    except Exception as error:
-        # Pickling runs code of the value's class, which may raise anything.
-        raise TypeError(
-            f"{name} ({kind}) cannot be stored in the database: {error}. Pass plain "
-            "values, and look up or open the rest inside the function"
-        ) from error
+        return references.storable(value, site)
+    except references.Refused as error:
+        raise TypeError(f"{name} ({type(aq_base(value)).__name__}) {error}") from None
+
+
+def _each(
+    change: Callable[[str, Any, Any], Any],
+    args: Collection,
+    kwargs: Mapping[str, Any],
+    site: Any,
+    after: str,
+) -> tuple[tuple, dict[str, Any]]:
+    """What ``change(name, value, site)`` makes of each argument."""
+    return (
+        tuple(
+            change(f"positional argument {position}{after}", value, site)
+            for position, value in enumerate(args, 1)
+        ),
+        {
+            name: change(f"argument {name!r}", value, site)
+            for name, value in kwargs.items()
+        },
+    )

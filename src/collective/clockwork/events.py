@@ -5,6 +5,7 @@ from __future__ import annotations
 from collective.clockwork.interfaces import IJobFailure
 from collective.clockwork.interfaces import IJobSuccess
 from collective.clockwork.interfaces import IQueueReady
+from typing import Any
 from zope.component import getSiteManager
 from zope.interface import implementer
 from zope.interface import providedBy
@@ -18,6 +19,11 @@ class JobOutcome(ObjectEvent):
     def __init__(self, object, job=None):
         super().__init__(object)
         self.job = job
+
+    @property
+    def failed_members(self):
+        """See IJobOutcome."""
+        return getattr(self.job, "failed_members", ())
 
 
 @implementer(IJobSuccess)
@@ -39,7 +45,8 @@ def has_subscribers(event: JobOutcome) -> bool:
     """Whether anybody would hear of this event, in the current site or globally.
 
     Those who hear of every event, or every object event, don't count: they
-    did not ask for jobs.
+    did not ask for jobs. A handler may have an attribute ``is_needed``, a function
+    that says whether it wants to hear of this event.
     """
     registry = getSiteManager().adapters
     kind = providedBy(event)
@@ -48,7 +55,14 @@ def has_subscribers(event: JobOutcome) -> bool:
         ([kind], [IObjectEvent]),
         ([content, kind], [content, IObjectEvent]),
     ):
-        handlers = registry.subscriptions(requested, None)
-        if len(handlers) > len(registry.subscriptions(general, None)):
+        handlers = list(registry.subscriptions(requested, None))
+        for handler in registry.subscriptions(general, None):
+            handlers.remove(handler)
+        if any(_wants(handler, event) for handler in handlers):
             return True
     return False
+
+
+def _wants(handler: Any, event: JobOutcome) -> bool:
+    is_needed = getattr(handler, "is_needed", None)
+    return is_needed is None or is_needed(event)

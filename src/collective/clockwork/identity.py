@@ -1,9 +1,8 @@
-"""Who, where and what a job is about: remembered when queued, restored when run.
+"""Who, where and what a job is about: remembered when queued, found when run.
 
-The worker's world is that of the user who queued the job: her site is the
-current one, a request is there, and she is the current user, with the roles
-that she has when the job runs. Everything is remembered by id, path and UID,
-and nothing by value: rights that she lost since are lost for the job too.
+Everything is remembered by id, path and UID, and nothing by value: rights that the
+user lost since are lost for the job too. How the found ones are made the current ones
+stands in ``world``.
 
 The lookups go by path first. An object that was moved or renamed is found by
 its UID, and one that took its place at the path is never taken for it.
@@ -12,31 +11,18 @@ its UID, and one that took its place at the path is never taken for it.
 from __future__ import annotations
 
 from AccessControl import getSecurityManager
-from AccessControl.SecurityManagement import newSecurityManager
-from AccessControl.SecurityManagement import noSecurityManager
-from AccessControl.SecurityManagement import setSecurityManager
 from AccessControl.users import nobody
 from Acquisition import aq_base
 from Acquisition import aq_inner
 from Acquisition import aq_parent
-from contextlib import contextmanager
-from dataclasses import dataclass
-from io import BytesIO
 from plone.uuid.interfaces import IUUID
 from Products.CMFCore.interfaces import ISiteRoot
 from Products.CMFCore.utils import getToolByName
+from transaction.interfaces import TransactionError
 from typing import Any
 from zExceptions import BadRequest
+from ZODB.POSException import POSError
 from zope.component.hooks import getSite
-from zope.component.hooks import setSite
-from zope.event import notify
-from zope.globalrequest import getRequest
-from zope.globalrequest import setRequest
-from zope.publisher.browser import setDefaultSkin
-from zope.traversing.interfaces import BeforeTraverseEvent
-from ZPublisher.BaseRequest import RequestContainer
-from ZPublisher.HTTPRequest import HTTPRequest
-from ZPublisher.HTTPResponse import HTTPResponse
 
 
 #: Name of Zope's own database. Test layers call theirs otherwise.
@@ -74,9 +60,12 @@ def current_user(site: Any) -> tuple[Path, str | None]:
             "to run"
         )
     own_folder = aq_parent(aq_inner(user))
-    folders = [own_folder, site.acl_users, site.getPhysicalRoot().acl_users]
+    folders = [site.acl_users, site.getPhysicalRoot().acl_users]
+    if hasattr(aq_base(own_folder), "getUserById"):
+        # Others may know a namesake of hers, who has other rights.
+        folders = [own_folder]
     for folder in folders:
-        if folder is not None and _user_in(folder, user_id) is not None:
+        if _user_in(folder, user_id) is not None:
             return folder.getPhysicalPath(), user_id
     raise ValueError(
         f"The current user {user_id!r} is in none of the user folders that a worker "
@@ -118,12 +107,17 @@ def find_site(app: Any, path: Path, uid: str | None) -> Any:
     raise BadRequest(f"Portal path {'/'.join(path)} not found")
 
 
+def is_site_at(app: Any, path: Path, uid: str) -> bool:
+    """Whether the site of this UID is at this path; a copy of it may be elsewhere."""
+    return _is(_object_at(app, path), uid)
+
+
 def find_user(app: Any, folder_path: Path, user_id: str | None) -> Any:
     """The user as she is now; BadRequest if she or her folder is gone."""
     if user_id is None:
         return nobody
     folder = _object_at(app, folder_path)
-    if folder is None:
+    if not hasattr(aq_base(folder), "getUserById"):
         raise BadRequest(f"Userfolder path {'/'.join(folder_path)} not found")
     user = _user_in(folder, user_id)
     if user is None:
@@ -151,86 +145,24 @@ def rebased(path: Path, old: Path, new: Path) -> Path:
     return (*new, *path[len(old) :]) if path[: len(old)] == old else path
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What belongs to the current thread: see ``leave_thread``."""
+def traversed(start: Any, path: Path | str) -> Any:
+    """What is at this path, perhaps acquired; None if nothing is.
 
-    site: Any
-    security: Any
-    request: Any
-    #: The request made for the job; closed when the job is left.
-    own_request: Any
-
-
-def leave_thread(app: Any) -> tuple[Surroundings, Any]:
-    """Exchange the thread's surroundings for empty ones with a new request.
-
-    Returns what ``restore_thread`` needs, and the application in that request.
+    ``unrestrictedTraverse`` with a default takes a storage that is away, and a record
+    that cannot be read, for nothing there; here they raise what they raise.
     """
-    request = _new_request()
-    before = Surroundings(getSite(), getSecurityManager(), getRequest(), request)
-    setSite(None)
-    noSecurityManager()
-    setRequest(request)
-    app = app.__of__(RequestContainer(REQUEST=request))
-    request["PARENTS"] = [app]
-    return before, app
-
-
-def enter_site(app: Any, site: Any) -> None:
-    """Make this site the current one, as the publisher does on its way through it.
-
-    That is where the request gets the site's browser layers and its language.
-    """
-    setSite(site)
-    notify(BeforeTraverseEvent(site, app.REQUEST))
-
-
-def enter_user(app: Any, user: Any) -> None:
-    """Make this user the current one."""
-    newSecurityManager(app.REQUEST, user)
-    app.REQUEST["AUTHENTICATED_USER"] = user
-
-
-def restore_thread(before: Surroundings) -> None:
-    """Put the thread's surroundings back, whatever the job did to them."""
-    # First, because its end clears the current request, whichever that is.
-    before.own_request.close()
-    setRequest(before.request)
-    setSecurityManager(before.security)
-    setSite(before.site)
-
-
-@contextmanager
-def in_site(app: Any, path: Path, uid: str | None):
-    """Have a job's site as the current one for a while, or none if it is gone."""
-    before = getSite()
     try:
-        setSite(find_site(app, path, uid))
-    except BadRequest:
-        setSite(None)
-    try:
-        yield
-    finally:
-        setSite(before)
-
-
-def _new_request() -> HTTPRequest:
-    environ = {
-        "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REQUEST_METHOD": "GET",
-    }
-    request = HTTPRequest(BytesIO(), environ, HTTPResponse(stdout=BytesIO()))
-    request["ACTUAL_URL"] = request.get("URL")
-    setDefaultSkin(request)
-    return request
+        return start.unrestrictedTraverse(path)
+    except (TransactionError, POSError):
+        raise
+    except Exception:
+        # Traversal runs the code of whatever lies on the way.
+        return None
 
 
 def _object_at(app: Any, path: Path) -> Any:
     """What is at exactly this path; None if nothing is, or it was acquired."""
-    found = app.unrestrictedTraverse(path, None)
+    found = traversed(app, path)
     if found is None or not hasattr(aq_base(found), "getPhysicalPath"):
         return None
     return found if found.getPhysicalPath() == path else None

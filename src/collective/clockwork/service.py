@@ -13,189 +13,41 @@ from collections.abc import Mapping
 from collective.clockwork import arguments
 from collective.clockwork import identity
 from collective.clockwork import jobinfo
+from collective.clockwork import jobrules
+from collective.clockwork import options
 from collective.clockwork.engine import compose
-from collective.clockwork.engine import local
-from collective.clockwork.engine.interfaces import IAbstractJob
+from collective.clockwork.engine import options as engine_options
+from collective.clockwork.engine.errors import DuplicateJobError
+from collective.clockwork.engine.interfaces import BadStatusError
 from collective.clockwork.engine.interfaces import IQueue
 from collective.clockwork.engine.interfaces import KEY
-from collective.clockwork.engine.job import isFailure
+from collective.clockwork.engine.interfaces import QUARANTINED
 from collective.clockwork.engine.job import Job
 from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.queue import Queues
-from collective.clockwork.events import has_subscribers
-from collective.clockwork.events import JobFailure
-from collective.clockwork.events import JobSuccess
 from collective.clockwork.interfaces import IAsyncDatabase
 from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.interfaces import IAsyncServiceUsing
 from collective.clockwork.jobinfo import JobInfo
+from collective.clockwork.sitejob import BatchJob
+from collective.clockwork.sitejob import ServiceJob
+from collective.clockwork.sitejob import SiteJob
 from datetime import datetime
 from datetime import timedelta
-from Products.CMFCore.indexing import processQueue
 from typing import Any
 from typing import NamedTuple
-from zExceptions import BadRequest
+from typing import TYPE_CHECKING
 from ZODB.POSException import POSKeyError
 from ZODB.utils import p64
-from ZODB.utils import u64
 from zope.component import queryUtility
-from zope.component.hooks import getSite
-from zope.event import notify
 from zope.interface import implementer
 
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 #: Name of the quota under which jobs are queued unless another is asked for.
 DEFAULT_QUOTA = "default"
-
-
-class SiteJob(Job):
-    """A job that belongs to a site and to a user.
-
-    All that it adds is written once, before it is queued.
-    """
-
-    #: Where the site was, and its UID if it has one.
-    site_path: tuple[str, ...] = ()
-    site_uid: str | None = None
-    #: Where the user's folder was, and her id; empty and None for anonymous.
-    userfolder_path: tuple[str, ...] = ()
-    user_id: str | None = None
-    #: Where the context was, and its UID if it has one; empty for a batch.
-    context_path: tuple[str, ...] = ()
-    context_uid: str | None = None
-
-    def belong_to(self, site: Any) -> None:
-        """Remember the site and the current user."""
-        self.site_path = site.getPhysicalPath()
-        self.site_uid = identity.uid_of(site)
-        self.userfolder_path, self.user_id = identity.current_user(site)
-
-    def on_result(self, result: Any) -> None:
-        """Have the event sent after the commit, if anybody listens.
-
-        It costs a commit of its own, so nothing is stored for no one.
-        """
-        event = outcome(result, self)
-        app = identity.application(self._p_jar)
-        with identity.in_site(app, self.site_path, self.site_uid):
-            wanted = has_subscribers(event)
-        if wanted:
-            self.addCallback(tell_outcome)
-
-    @property
-    def id(self) -> str | None:
-        """What ``getJobInfo`` finds it by; None before its queue is committed."""
-        return None if self._p_oid is None else str(u64(self._p_oid))
-
-    def addCallback(self, callback: Any, *options: Any, **named: Any) -> Any:
-        """See the engine's Job. A function is called as this job's user, in its site.
-
-        In plone.app.async it was called without both.
-        """
-        return super().addCallback(self._own(callback), *options, **named)
-
-    def addCallbacks(
-        self, success: Any = None, failure: Any = None, *options: Any, **named: Any
-    ) -> Any:
-        """See the engine's Job, and ``addCallback``."""
-        return super().addCallbacks(
-            self._own(success), self._own(failure), *options, **named
-        )
-
-    def _own(self, callback: Any) -> Any:
-        if callback is None or IAbstractJob.providedBy(callback):
-            return callback
-        return CallbackJob.of(self, callback)
-
-    def enter(self, app: Any) -> None:
-        """Make the job's site and user the current ones; BadRequest if one is gone."""
-        site = identity.find_site(app, self.site_path, self.site_uid)
-        identity.enter_site(app, site)
-        folder_path = identity.rebased(
-            self.userfolder_path, self.site_path, site.getPhysicalPath()
-        )
-        identity.enter_user(app, identity.find_user(app, folder_path, self.user_id))
-
-
-class ServiceJob(SiteJob):
-    """A call on a context, made in the site and with the rights of its user."""
-
-    def setUp(self) -> identity.Surroundings:
-        """Enter the world of the job's user.
-
-        Raises BadRequest if her site, her folder or she herself is gone, and
-        leaves nothing behind then.
-        """
-        before, app = identity.leave_thread(identity.application(self._p_jar))
-        try:
-            self.enter(app)
-        except BaseException:
-            identity.restore_thread(before)
-            raise
-        return before
-
-    def tearDown(self, setup_info: identity.Surroundings | None) -> None:
-        """Leave that world again; nothing of it stays in the thread."""
-        if setup_info is not None:
-            identity.restore_thread(setup_info)
-
-    def invoke(self, args: tuple, kwargs: dict) -> Any:
-        """Call the function with the context, looked up anew, in front."""
-        site = getSite()
-        path = identity.rebased(
-            self.context_path, self.site_path, site.getPhysicalPath()
-        )
-        context = identity.find_context(site, path, self.context_uid)
-        return super().invoke((context, *args), kwargs)
-
-    def complete_work(self) -> None:
-        """Index what the call changed as its user, before others share the commit."""
-        processQueue()
-
-
-class BatchJob(SiteJob):
-    """The outer job of a batch: it only queues its inner jobs, and waits for them."""
-
-
-class CallbackJob(ServiceJob):
-    """Callback of a job, run in that one's site and as its user, as far as they exist.
-
-    A job fails because its site or its user is gone, too, and its callbacks
-    are called all the same: then without site, or as anonymous.
-    """
-
-    @classmethod
-    def of(cls, job: SiteJob, function: Callable) -> CallbackJob:
-        """A callback that calls ``function``, to be added to ``job``."""
-        callback = cls(function)
-        callback.site_path, callback.site_uid = job.site_path, job.site_uid
-        callback.userfolder_path = job.userfolder_path
-        callback.user_id = job.user_id
-        return callback
-
-    def enter(self, app: Any) -> None:
-        """Make the site and user current as far as they still exist."""
-        try:
-            super().enter(app)
-        except BadRequest:
-            return
-
-    def invoke(self, args: tuple, kwargs: dict) -> Any:
-        """Call the function with the result; it has no context."""
-        return Job.invoke(self, args, kwargs)
-
-    def on_result(self, result: Any) -> None:
-        """Nobody is told of callbacks."""
-
-
-def outcome(result: Any, job: SiteJob) -> JobSuccess | JobFailure:
-    """The event that tells of a job's result."""
-    kind = JobFailure if isFailure(result) else JobSuccess
-    return kind(result, job)
-
-
-def tell_outcome(result: Any) -> None:
-    """Callback: send the event about the job that this is a callback of."""
-    notify(outcome(result, local.getJob().parent))
 
 
 class JobDescription(NamedTuple):
@@ -233,8 +85,7 @@ class AsyncService:
         self, func: Callable, context: Any, *args: Any, **kwargs: Any
     ) -> ServiceJob:
         """See IAsyncService."""
-        info = makeJob(func, context, *args, **kwargs)
-        return self._put(self._single(info), "", None)
+        return self.queueCall(makeJob(func, context, *args, **kwargs), {})
 
     def queueJobInQueue(
         self,
@@ -247,7 +98,7 @@ class AsyncService:
     ) -> ServiceJob:
         """See IAsyncService."""
         info = makeJob(func, context, *args, **kwargs)
-        return self._put(self._single(info), queue, quota_names)
+        return self.queueCall(info, {"queue": queue, "quota": quota_names})
 
     def queueJobWithDelay(
         self,
@@ -260,7 +111,8 @@ class AsyncService:
     ) -> ServiceJob:
         """See IAsyncService."""
         info = makeJob(func, context, *args, **kwargs)
-        return self._put(self._single(info), "", None, begin_by, begin_after)
+        delay = {"begin_by": begin_by, "begin_after": begin_after}
+        return self.queueCall(info, delay)
 
     def queueJobInQueueWithDelay(
         self,
@@ -275,13 +127,26 @@ class AsyncService:
     ) -> ServiceJob:
         """See IAsyncService."""
         info = makeJob(func, context, *args, **kwargs)
-        return self._put(self._single(info), queue, quota_names, begin_by, begin_after)
+        delay = {"begin_by": begin_by, "begin_after": begin_after}
+        place = {"queue": queue, "quota": quota_names}
+        return self.queueCall(info, {**delay, **place})
 
     def makeJob(
         self, func: Callable, context: Any, *args: Any, **kwargs: Any
     ) -> JobDescription:
         """See IAsyncService."""
         return makeJob(func, context, *args, **kwargs)
+
+    def wrapJob(self, job_info: JobDescription) -> ServiceJob:
+        """See IAsyncService."""
+        info = _checked(job_info)
+        own = options.of_call(*info, ())
+        job = self._single(info)
+        if own:
+            # The queue that it is put into checks them.
+            job.quota_names = own.get("quota") or ()
+            _apply(job, own)
+        return job
 
     def queueSerialJobs(self, *job_infos: JobDescription) -> BatchJob:
         """See IAsyncService."""
@@ -294,7 +159,8 @@ class AsyncService:
         *job_infos: JobDescription,
     ) -> BatchJob:
         """See IAsyncService."""
-        return self._put(self._batch(compose.run_serial, job_infos), queue, quota_names)
+        place = {"queue": queue, "quota": quota_names}
+        return self._queue_batch(compose.run_serial, job_infos, place)
 
     def queueParallelJobs(self, *job_infos: JobDescription) -> BatchJob:
         """See IAsyncService."""
@@ -307,12 +173,20 @@ class AsyncService:
         *job_infos: JobDescription,
     ) -> BatchJob:
         """See IAsyncService."""
-        return self._put(
-            self._batch(compose.run_parallel, job_infos), queue, quota_names
-        )
+        place = {"queue": queue, "quota": quota_names}
+        return self._queue_batch(compose.run_parallel, job_infos, place)
+
+    def using(self, **asked: Unpack[options.Asked]) -> ServiceUsing:
+        """See IAsyncService."""
+        return ServiceUsing(self, options.check(asked))
 
     def findJobs(
-        self, status: str | None = None, user: str | None = None, limit: int = 200
+        self,
+        status: str | None = None,
+        user: str | None = None,
+        limit: int = 200,
+        function: Callable | str | None = None,
+        context: Any = None,
     ) -> list[JobInfo]:
         """See IAsyncService. ValueError for another status."""
         if status is not None and status not in jobinfo.STATUSES:
@@ -320,10 +194,13 @@ class AsyncService:
                 f"status is {status!r}: pass one of {', '.join(jobinfo.STATUSES)}, "
                 "or None for all"
             )
-        is_ours = self._belongs_to_current_site()
+        viewer = jobrules.current()
+        if user is not None:
+            viewer.require_jobs_of(user)
+        is_called_for = jobinfo.matcher(user, function, context)
         found = jobinfo.find(
             self._queues_as_they_are(),
-            lambda job: is_ours(job) and (user is None or job.user_id == user),
+            lambda job: viewer.sees(job) and is_called_for(job),
             jobinfo.STATUSES if status is None else (status,),
             limit,
         )
@@ -333,21 +210,47 @@ class AsyncService:
     def countJobs(self) -> dict[str, int]:
         """See IAsyncService."""
         counts = dict.fromkeys(jobinfo.STATUSES, 0)
-        is_ours = self._belongs_to_current_site()
-        for job in jobinfo.find(self._queues_as_they_are(), is_ours, jobinfo.STATUSES):
+        sees = jobrules.current().sees
+        for job in jobinfo.find(self._queues_as_they_are(), sees, jobinfo.STATUSES):
             counts[jobinfo.status_of(job)] += 1
         return counts
 
     def getJobInfo(self, id: str) -> JobInfo | None:
         """See IAsyncService."""
-        if not str(id).isdecimal() or int(id) >= 2**63:
-            return None
+        job = self.getJob(id)
+        return None if job is None else jobinfo.describe(job)
+
+    def getJob(self, id: str) -> SiteJob | None:
+        """See IAsyncService."""
+        job = self._job(id)
+        if job is not None:
+            jobrules.current().require(job, "see")
+        return job
+
+    def cancelJob(self, id: str, reason: str | None = None) -> str:
+        """See IAsyncService."""
+        job = self._existing(id)
+        viewer = jobrules.current()
+        viewer.require(job, "cancel")
+        if job.queue is None and jobinfo.status_of(job) == "queued":
+            raise BadStatusError(
+                f"The job {job.id} is in no queue, so there is nothing to cancel: its "
+                "batch has not come to it, or it was taken out. A member of a batch is "
+                "cancelled with the batch"
+            )
+        return job.cancel(by=viewer.user_id, reason=reason)
+
+    def retryJob(self, id: str) -> None:
+        """See IAsyncService."""
+        job = self._existing(id)
+        jobrules.current().require(job, "retry")
         try:
-            job = self._connection().get(p64(int(id)))
-        except POSKeyError:
-            return None
-        is_ours = self._belongs_to_current_site()
-        return jobinfo.describe(job) if is_ours(job) else None
+            if job.status == QUARANTINED:
+                job.queue.quarantine.release(job)
+            else:
+                job.retry()
+        except DuplicateJobError as error:
+            raise _without_arguments(error) from None
 
     def workersAlive(self) -> int:
         """See IAsyncService."""
@@ -372,57 +275,99 @@ class AsyncService:
             return root._p_jar
         return root._p_jar.get_connection(database.database_name)
 
-    def _belongs_to_current_site(self) -> Callable[[Any], bool]:
-        """The one test of what may be seen: a function of a job."""
-        site = identity.current_site()
-        path, uid = site.getPhysicalPath(), identity.uid_of(site)
+    def _job(self, id: str) -> SiteJob | None:
+        """The job of the current site with this id, whoever asks."""
+        # Python does not read numbers of thousands of digits.
+        if not str(id).isdecimal() or len(str(id)) > 19 or int(id) >= 2**63:
+            return None
+        try:
+            job = self._connection().get(p64(int(id)))
+        except POSKeyError:
+            return None
+        return job if jobrules.current().knows(job) else None
 
-        def belongs(job: Any) -> bool:
-            if not isinstance(job, SiteJob) or isinstance(job, CallbackJob):
-                return False
-            if uid is not None and job.site_uid is not None:
-                return job.site_uid == uid
-            return job.site_path == path
+    def _existing(self, id: str) -> SiteJob:
+        job = self._job(id)
+        if job is None:
+            raise LookupError(
+                f"There is no job {id!r} in this site: it was never committed, or it "
+                "ended so long ago that it is not kept any more"
+            )
+        return job
 
-        return belongs
+    def queueCall(
+        self, job_info: JobDescription, asked: Mapping[str, Any]
+    ) -> ServiceJob:
+        """See IAsyncService."""
+        info = _checked(job_info)
+        own = options.of_call(*info, asked)
+        job = self._single(info)
+        return self._put(job, options.together(own, asked) if own else asked)
 
-    def _single(self, info: JobDescription) -> ServiceJob:
-        """A checked job of this description, stored nowhere yet."""
+    def _queue_batch(
+        self,
+        runner: Callable,
+        job_infos: tuple[JobDescription, ...],
+        asked: Mapping[str, Any],
+    ) -> BatchJob:
+        """Queue a batch; the options are those of the outer job."""
+        queue = self._queue(asked.get("queue", ""))
+        return self._put(self._batch(runner, job_infos, queue), asked)
+
+    def _single(self, info: JobDescription, other: SiteJob | None = None) -> ServiceJob:
+        """A checked job of this description, stored nowhere yet.
+
+        With another job of this very moment the user's folder isn't asked once more.
+        """
         arguments.check_function(info.func)
-        arguments.check_context(info.context)
-        arguments.check_arguments(info.args, info.kwargs)
-        job = ServiceJob(info.func, *info.args, **info.kwargs)
-        job.belong_to(identity.current_site())
+        site = identity.current_site()
+        arguments.check_context(info.context, site)
+        after = arguments.AFTER_CONTEXT
+        args, kwargs = arguments.stored(info.args, info.kwargs, site, after)
+        job = ServiceJob(info.func, *args, **kwargs)
+        if other is None:
+            job.belong_to(site)
+        else:
+            job.belong_where(other)
         job.context_path = info.context.getPhysicalPath()
         job.context_uid = identity.uid_of(info.context)
         return job
 
     def _batch(
-        self, runner: Callable, job_infos: tuple[JobDescription, ...]
+        self, runner: Callable, job_infos: tuple[JobDescription, ...], queue: Queue
     ) -> BatchJob:
         """A checked outer job of these descriptions, stored nowhere yet."""
-        inner = [self._single(_checked(info)) for info in job_infos]
+        inner: list[ServiceJob] = []
+        for info in job_infos:
+            first = inner[0] if inner else None
+            inner.append(self._member(_checked(info), queue, first))
         if not inner:
             raise ValueError(
                 "A batch needs at least one job: pass what makeJob() returns"
             )
         batch = BatchJob(runner, *inner, postprocess=Job(compose.all_jobs))
-        batch.belong_to(identity.current_site())
+        batch.belong_where(inner[0])
         return batch
 
-    def _put(
-        self,
-        job: SiteJob,
-        queue: Queue | str,
-        quota_names: Iterable[str] | None,
-        begin_by: timedelta | None = None,
-        begin_after: datetime | None = None,
-    ) -> Any:
+    def _member(
+        self, info: JobDescription, queue: Queue, first: ServiceJob | None
+    ) -> ServiceJob:
+        """A checked member of a batch in this queue; the first one has no ``first``."""
+        own = options.for_member(info.func, options.of_call(*info, ()))
+        job = self._single(info, first)
+        if own:
+            _configure(job, queue, {"quota": (), **own})
+        return job
+
+    def _put(self, job: SiteJob, asked: Mapping[str, Any]) -> Any:
         """Queue a job after the remaining checks."""
-        arguments.check_times(begin_by, begin_after)
-        queue = self._queue(queue)
-        job.quota_names = _quota_names(queue, quota_names)
-        return queue.put(job, begin_after=begin_after, begin_by=begin_by)
+        arguments.check_times(asked.get("begin_by"), asked.get("begin_after"))
+        queue = self._queue(asked.get("queue", ""))
+        _configure(job, queue, asked)
+        try:
+            return queue.put(job)
+        except DuplicateJobError as error:
+            raise _without_arguments(error) from None
 
     def _queue(self, queue: Queue | str) -> Queue:
         queues = self.getQueues()
@@ -435,6 +380,74 @@ class AsyncService:
             f"queue is {queue!r}, and there is no queue of that name: pass one of "
             f"{known}, or add it to getQueues() first"
         )
+
+
+@implementer(IAsyncServiceUsing)
+class ServiceUsing:
+    """What ``using`` of the service returns; see IAsyncServiceUsing."""
+
+    def __init__(self, service: AsyncService, asked: Mapping[str, Any]) -> None:
+        self._service = service
+        self._asked = asked
+
+    def using(self, **asked: Unpack[options.Asked]) -> ServiceUsing:
+        """See IAsyncServiceUsing."""
+        return ServiceUsing(self._service, options.check({**self._asked, **asked}))
+
+    def queueJob(
+        self, func: Callable, context: Any, /, *args: Any, **kwargs: Any
+    ) -> ServiceJob:
+        """See IAsyncServiceUsing."""
+        info = JobDescription(func, context, args, kwargs)
+        return self._service.queueCall(info, self._asked)
+
+    def queueSerialJobs(self, *job_infos: JobDescription) -> BatchJob:
+        """See IAsyncServiceUsing."""
+        return self._service._queue_batch(compose.run_serial, job_infos, self._asked)
+
+    def queueParallelJobs(self, *job_infos: JobDescription) -> BatchJob:
+        """See IAsyncServiceUsing."""
+        return self._service._queue_batch(compose.run_parallel, job_infos, self._asked)
+
+
+def _without_arguments(error: DuplicateJobError) -> DuplicateJobError:
+    """The same with a message that may be shown to users who may not see that job."""
+    other = error.job
+    if not jobinfo.is_loadable(other):
+        return error
+    text = (
+        f"The job {other.id}, {other.callable_name}, has the same unique key and is "
+        f"{jobinfo.status_of(other)}: on_duplicate='drop' gives it back, 'replace' "
+        "takes the place of one that is queued"
+    )
+    return DuplicateJobError(error.key, text, other)
+
+
+def _configure(job: SiteJob, queue: Queue, asked: Mapping[str, Any]) -> None:
+    """Give a new job its options; raises for what this queue does not have."""
+    job.quota_names = _quota_names(queue, asked.get("quota"))
+    _apply(job, asked)
+
+
+def _apply(job: SiteJob, asked: Mapping[str, Any]) -> None:
+    """Give a new job all options but its queue and its quotas."""
+    wanted = options.for_engine(asked)
+    if wanted.get("unique") is not None:
+        # Sites share the queues, and must not learn of each other's jobs. A copy of a
+        # site may have its UID. No path has "//" in it, but it may have a space.
+        scope = f"{job.site_uid or ''}{'/'.join(job.site_path)}//"
+        wanted["unique"] = f"{scope} {wanted['unique']}"
+    engine_options.apply(job, wanted)
+    for name, attribute in (
+        ("begin_after", "begin_after"),
+        ("begin_by", "begin_by"),
+        ("failure_log_level", "failure_log_level"),
+        ("retry", "retry_policy_factory"),
+        ("title", "title"),
+        ("notify", "notify"),
+    ):
+        if asked.get(name) is not None:
+            setattr(job, attribute, asked[name])
 
 
 def ensure_default_quota(queue: Queue) -> None:

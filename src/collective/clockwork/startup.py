@@ -3,9 +3,11 @@
 ===============================  ==============================================
 Zope's event                     what happens
 ===============================  ==============================================
-``IDatabaseOpenedWithRoot``      the queues' database is registered, and its
+``IDatabaseOpenedWithRoot``      the ``IInitAsync`` utility is asked (``config``):
+                                 the queues' database is registered, and its
                                  queues are made if they aren't there
-``IProcessStarting``             in a worker: the dispatcher starts
+``IProcessStarting``             in a worker: the dispatcher starts, and the
+                                 monitor if zope.conf asks for it
 ===============================  ==============================================
 
 The second event comes in processes that serve, ``clockwork-worker`` among them,
@@ -18,11 +20,13 @@ goes on without background jobs.
 
 from __future__ import annotations
 
+from collective.clockwork import monitorport
 from collective.clockwork.engine.interfaces import DatabaseOpened
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.subscribers import ThreadedDispatcherInstaller
 from collective.clockwork.interfaces import IAsyncDatabase
+from collective.clockwork.interfaces import IInitAsync
 from collective.clockwork.service import ensure_default_quota
 from transaction import TransactionManager
 from typing import Any
@@ -40,55 +44,60 @@ logger = logging.getLogger("collective.clockwork")
 #: As in plone.app.async.
 POLL_INTERVAL = 2
 
+#: The module of Zope's shell.
+CONSOLE = "Zope2.utilities.zconsole"
+
 #: How often to try again when another process makes the same queues.
 ATTEMPTS = 5
 
 start_dispatcher = ThreadedDispatcherInstaller(poll_interval=POLL_INTERVAL)
 
 
-class QueueDatabase:
-    """Handler of IDatabaseOpenedWithRoot: prepares the database of the queues.
+def initialize(event: Any) -> None:
+    """Handler of IDatabaseOpenedWithRoot: prepare this process as its ZCML says."""
+    process = queryUtility(IInitAsync)
+    if process is None:
+        return
+    try:
+        register_databases(event.database)
+        process.init()
+    except Exception:
+        logger.exception(
+            "The queues' database could not be prepared: no jobs can be queued or "
+            "run in this process"
+        )
 
-    Registers all databases of the process as ``IDatabase`` utilities by their
-    names, the main one also without name, and the one of the queues as
-    ``IAsyncDatabase``. As in plone.app.async.
+
+def register_databases(main: Any) -> None:
+    """Make all databases of the process ``IDatabase`` utilities by their names.
+
+    The main one is one without a name, too. As in plone.app.async.
     """
-
-    def __init__(self, name: str | None = None) -> None:
-        #: Name in zope.conf of the database for the queues; None for the main one.
-        self.name = name
-
-    def __call__(self, event: Any) -> None:
-        try:
-            self.prepare(event.database)
-        except Exception:
-            logger.exception(
-                "The queues' database %r could not be prepared: no jobs can be "
-                "queued or run in this process",
-                self.name or event.database.database_name,
-            )
-
-    def prepare(self, main: Any) -> None:
-        """Register the databases and make the queues.
-
-        Raises LookupError if zope.conf has no database of that name.
-        """
-        chosen = main if self.name is None else main.databases.get(self.name)
-        if chosen is None:
-            raise LookupError(
-                f"zope.conf has no database {self.name!r}: add a section <zodb_db "
-                f"{self.name}> with a mount-point, or include the single_db ZCML file"
-            )
-        registry = getGlobalSiteManager()
-        for name, database in main.databases.items():
-            registry.registerUtility(database, IDatabase, name)
-        registry.registerUtility(main, IDatabase)
-        registry.registerUtility(chosen, IAsyncDatabase)
-        make_queues(chosen)
+    registry = getGlobalSiteManager()
+    for name, database in main.databases.items():
+        registry.registerUtility(database, IDatabase, name)
+    registry.registerUtility(main, IDatabase)
 
 
-single_db = QueueDatabase()
-multi_db = QueueDatabase("async")
+def use_database(name: str | None) -> None:
+    """Keep the queues in the database of this name; None is the main one.
+
+    It becomes the ``IAsyncDatabase`` utility, and queues are made in it. Raises
+    LookupError if zope.conf has no such database, or Zope has not opened it yet.
+    """
+    main = queryUtility(IDatabase)
+    if main is None:
+        raise LookupError(
+            "No database is open yet: wait for Zope's event IDatabaseOpenedWithRoot"
+        )
+    chosen = main if name is None else main.databases.get(name)
+    if chosen is None:
+        raise LookupError(
+            f"zope.conf has no database {name!r}: add a section <zodb_db {name}> with "
+            "a mount-point, or include the single_db ZCML file"
+        )
+    getGlobalSiteManager().registerUtility(chosen, IAsyncDatabase)
+    make_queues(chosen)
 
 
 def make_queues(database: Any) -> None:
@@ -106,9 +115,16 @@ def make_queues(database: Any) -> None:
         connection.close()
 
 
+def is_console() -> bool:
+    """Whether this process is ``zconsole``, as a script or by ``python -m``."""
+    # The latter knows the module as __main__ alone.
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return CONSOLE in sys.modules or (spec is not None and spec.name == CONSOLE)
+
+
 def start_worker(event: Any) -> None:
     """Handler of IProcessStarting: run jobs in this process from now on."""
-    if "Zope2.utilities.zconsole" in sys.modules:
+    if is_console():
         logger.info("This is zconsole, so it runs no background jobs")
         return
     database = queryUtility(IAsyncDatabase)
@@ -119,3 +135,5 @@ def start_worker(event: Any) -> None:
         start_dispatcher(DatabaseOpened(database))
     except Exception:
         logger.exception("The worker could not be started: this process runs no jobs")
+        return
+    monitorport.start(database)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collective.clockwork.engine.presence import DispatcherAgents
+from collective.clockwork.engine.queue import Queue
 from collective.clockwork.events import QueueReady
 from collective.clockwork.service import ensure_default_quota
 from datetime import timedelta
@@ -17,10 +19,42 @@ PING_INTERVAL = timedelta(seconds=15)
 PING_DEATH_INTERVAL = timedelta(seconds=45)
 
 
+def set_ping_intervals(
+    dispatcher: DispatcherAgents, ping_secs: float, ping_death_secs: float
+) -> None:
+    """Say how often a worker shows that it lives, and when it counts as dead.
+
+    ``dispatcher`` is one of ``queue.dispatchers``. As in plone.app.async; a worker's
+    start sets its own intervals again. ValueError if it would count as dead before
+    it is time to show that it lives.
+    """
+    if not 0 < ping_secs < ping_death_secs:
+        raise ValueError(
+            f"ping_secs is {ping_secs!r} and ping_death_secs {ping_death_secs!r}: pass "
+            "seconds above 0, the second more than the first"
+        )
+    dispatcher.ping_interval = timedelta(seconds=ping_secs)
+    dispatcher.ping_death_interval = timedelta(seconds=ping_death_secs)
+
+
+def set_quota(queue: Queue, quota_name: str, size: int) -> None:
+    """Give a quota this size, and make it if it isn't there. As in plone.app.async.
+
+    Raises what ``queue.quotas.create`` raises for such a name or size.
+    """
+    if quota_name in queue.quotas:
+        queue.quotas[quota_name].size = size
+    else:
+        queue.quotas.create(quota_name, size=size)
+
+
 def configureDispatcher(event: Any) -> None:
     """Handler of IDispatcherActivated: set the ping intervals."""
-    event.object.ping_interval = PING_INTERVAL
-    event.object.ping_death_interval = PING_DEATH_INTERVAL
+    set_ping_intervals(
+        event.object,
+        PING_INTERVAL.total_seconds(),
+        PING_DEATH_INTERVAL.total_seconds(),
+    )
 
 
 def notifyQueueReady(event: Any) -> None:

@@ -1,7 +1,7 @@
 """Test layers with background jobs, for this package and for other add-ons.
 
-Base a layer on ``COLLECTIVE_CLOCKWORK_FIXTURE``, or use one of the two ready
-ones. Jobs are run in one of two ways:
+The layers are described in ``testlayers``. On those where nothing runs jobs by
+itself a test has them run in one of two ways:
 
 ``drain``
     runs everything that is due in the test's own thread, one job after the
@@ -19,7 +19,9 @@ ones. Jobs are run in one of two ways:
             transaction.commit()
             wait_for_result(job)
 
-Both commit, so they belong on a functional layer, which gives each test a
+``testtools`` has shorter ways for single calls, and assertions about what is queued.
+
+All of them commit, so they belong on a functional layer, which gives each test a
 database of its own. Queueing alone can be tested on an integration layer.
 """
 
@@ -34,54 +36,97 @@ from collective.clockwork.engine.subscribers import agent_installer
 from collective.clockwork.engine.testing import wait_for_result
 from collective.clockwork.engine.testing import wait_for_start
 from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.testlayers import _dispatcher_uuid
+from collective.clockwork.testlayers import AsyncFunctionalTesting
+from collective.clockwork.testlayers import AsyncLayer
+from collective.clockwork.testlayers import cleanUpDispatcher
+from collective.clockwork.testlayers import ClockworkLayer
+from collective.clockwork.testlayers import COLLECTIVE_CLOCKWORK_FIXTURE
+from collective.clockwork.testlayers import COLLECTIVE_CLOCKWORK_FUNCTIONAL_TESTING
+from collective.clockwork.testlayers import COLLECTIVE_CLOCKWORK_INTEGRATION_TESTING
+from collective.clockwork.testlayers import (
+    COLLECTIVE_CLOCKWORK_WORKER_ACCEPTANCE_TESTING,
+)
+from collective.clockwork.testlayers import COLLECTIVE_CLOCKWORK_WORKER_FIXTURE
+from collective.clockwork.testlayers import (
+    COLLECTIVE_CLOCKWORK_WORKER_FUNCTIONAL_TESTING,
+)
+from collective.clockwork.testlayers import (
+    COLLECTIVE_CLOCKWORK_WORKER_INTEGRATION_TESTING,
+)
+from collective.clockwork.testlayers import createAsyncDB
+from collective.clockwork.testlayers import FunctionalTesting
+from collective.clockwork.testlayers import IntegrationTesting
+from collective.clockwork.testlayers import LayerMixin
+from collective.clockwork.testlayers import PLONE_APP_ASYNC_FIXTURE
+from collective.clockwork.testlayers import PLONE_APP_ASYNC_FUNCTIONAL_TESTING
+from collective.clockwork.testlayers import PLONE_APP_ASYNC_INTEGRATION_TESTING
+from collective.clockwork.testlayers import PLONE_APP_ASYNC_SELENIUM_TESTING
+from collective.clockwork.testlayers import PLONE_MANAGER_ID
+from collective.clockwork.testlayers import PLONE_MANAGER_NAME
+from collective.clockwork.testlayers import PLONE_MANAGER_PASSWORD
+from collective.clockwork.testlayers import registerAsyncLayers
+from collective.clockwork.testlayers import setUpDispatcher
+from collective.clockwork.testlayers import setUpQueue
+from collective.clockwork.testtools import assert_not_queued
+from collective.clockwork.testtools import assert_queued
+from collective.clockwork.testtools import eager
+from collective.clockwork.testtools import perform
+from collective.clockwork.testtools import travel
 from contextlib import contextmanager
-from plone.app.testing import applyProfile
-from plone.app.testing import FunctionalTesting
-from plone.app.testing import IntegrationTesting
-from plone.app.testing import PLONE_FIXTURE
-from plone.app.testing import PloneSandboxLayer
+from plone.app.testing import TEST_USER_ID
+from plone.app.testing import TEST_USER_NAME
+from plone.app.testing import TEST_USER_PASSWORD
+from plone.app.testing import TEST_USER_ROLES
 from typing import Any
 from uuid import uuid4
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 
-import collective.clockwork
 import transaction
 
 
 __all__ = [
+    "AsyncFunctionalTesting",
+    "AsyncLayer",
     "COLLECTIVE_CLOCKWORK_FIXTURE",
     "COLLECTIVE_CLOCKWORK_FUNCTIONAL_TESTING",
     "COLLECTIVE_CLOCKWORK_INTEGRATION_TESTING",
+    "COLLECTIVE_CLOCKWORK_WORKER_ACCEPTANCE_TESTING",
+    "COLLECTIVE_CLOCKWORK_WORKER_FIXTURE",
+    "COLLECTIVE_CLOCKWORK_WORKER_FUNCTIONAL_TESTING",
+    "COLLECTIVE_CLOCKWORK_WORKER_INTEGRATION_TESTING",
     "ClockworkLayer",
+    "FunctionalTesting",
+    "IntegrationTesting",
+    "LayerMixin",
+    "PLONE_APP_ASYNC_FIXTURE",
+    "PLONE_APP_ASYNC_FUNCTIONAL_TESTING",
+    "PLONE_APP_ASYNC_INTEGRATION_TESTING",
+    "PLONE_APP_ASYNC_SELENIUM_TESTING",
+    "PLONE_MANAGER_ID",
+    "PLONE_MANAGER_NAME",
+    "PLONE_MANAGER_PASSWORD",
+    "TEST_USER_ID",
+    "TEST_USER_NAME",
+    "TEST_USER_PASSWORD",
+    "TEST_USER_ROLES",
+    "_dispatcher_uuid",
+    "assert_not_queued",
+    "assert_queued",
+    "cleanUpDispatcher",
+    "createAsyncDB",
     "drain",
+    "eager",
+    "perform",
+    "registerAsyncLayers",
     "running_worker",
+    "setUpDispatcher",
+    "setUpQueue",
+    "travel",
     "wait_for_result",
     "wait_for_start",
 ]
-
-
-class ClockworkLayer(PloneSandboxLayer):
-    """A Plone site with the add-on installed; nothing runs jobs by itself."""
-
-    defaultBases = (PLONE_FIXTURE,)
-
-    def setUpZope(self, app, configurationContext):
-        self.loadZCML(package=collective.clockwork)
-
-    def setUpPloneSite(self, portal):
-        applyProfile(portal, "collective.clockwork:default")
-
-
-COLLECTIVE_CLOCKWORK_FIXTURE = ClockworkLayer()
-
-COLLECTIVE_CLOCKWORK_INTEGRATION_TESTING = IntegrationTesting(
-    bases=(COLLECTIVE_CLOCKWORK_FIXTURE,), name="CollectiveClockwork:Integration"
-)
-
-COLLECTIVE_CLOCKWORK_FUNCTIONAL_TESTING = FunctionalTesting(
-    bases=(COLLECTIVE_CLOCKWORK_FIXTURE,), name="CollectiveClockwork:Functional"
-)
 
 
 def drain() -> int:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from App.config import getConfiguration
 from App.config import setConfiguration
+from collective.clockwork import monitorport
 from collective.clockwork.engine import dispatcher
 from collective.clockwork.engine import instanceuuid
 from collective.clockwork.engine.supervisor import supervise
@@ -75,6 +76,7 @@ class Worker:
             return 0
         finally:
             stop_dispatchers(self.grace)
+            monitorport.stop()
             close_databases()
 
     def stop(self, signum: int | None = None, frame: object = None) -> None:

@@ -6,8 +6,12 @@ the service tells them (`JobInfo`), so that they never conflict with a worker.
 
 from __future__ import annotations
 
+from AccessControl import getSecurityManager
+from AccessControl import Unauthorized
 from collective.clockwork import _
+from collective.clockwork import jobrules
 from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.tasks import is_task
 from DateTime import DateTime
 from datetime import datetime
 from datetime import timedelta
@@ -200,7 +204,9 @@ class JobPage(BrowserView):
         return job.reason and translate(job.reason, context=self.request)
 
     def name(self, job: JobInfo) -> str:
-        """The function's own name without its modules, or what kind of batch it is."""
+        """The job's title, else the function's own name or what kind of batch it is."""
+        if job.title:
+            return translate(job.title, context=self.request)
         if job.function in BATCHES:
             return translate(BATCHES[job.function], context=self.request)
         return last_name(job.function)
@@ -358,16 +364,29 @@ class JobsListPage(JobsPage):
 
 
 class OneJobPage(JobPage):
-    """All facts of one job, with the whole traceback; 404 where there is none."""
+    """All facts of one job, with the whole traceback; 404 where there is none.
+
+    For those who may manage jobs, and for the user who queued it.
+    """
 
     template = ViewPageTemplateFile("job.pt")
 
     def __call__(self) -> str:
-        self.job = self.find_job()
         self.forbid_caching()
+        if getSecurityManager().getUser().getId() is None and not self.may_see_all:
+            raise Unauthorized("Log in as the user who queued the job")
+        self.job = self.find_job()
+        self.request.set("disable_plone.leftcolumn", 1)
+        self.request.set("disable_plone.rightcolumn", 1)
         if self.job is None:
             self.request.response.setStatus(404)
         return self.template()
+
+    @property
+    def may_see_all(self) -> bool:
+        """Whether the user may open the list of all jobs."""
+        manager = getSecurityManager()
+        return bool(manager.checkPermission(jobrules.MANAGE_JOBS, self.context))
 
     def find_job(self) -> JobInfo | None:
         job_id = self.request.form.get("id")
@@ -384,6 +403,12 @@ class OneJobPage(JobPage):
         else:
             name = self.name(self.job)
         return f"{name} — {super().page_title()}"
+
+    def report_url(self) -> str | None:
+        """A link to the report in words that a ready-made task has."""
+        if not is_task(self.job.function):
+            return None
+        return self.url("@@background-task", id=self.job.id)
 
     def context_url(self) -> str | None:
         """A link to the job's context, where its path lies inside this site."""

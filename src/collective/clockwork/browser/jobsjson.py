@@ -51,7 +51,7 @@ class JobsJSON(JobPage):
         answer = {
             "counts": self.service.countJobs(),
             "workers": self.service.workersAlive(),
-            "jobs": [asdict(job) | {"reason": self.reason(job)} for job in jobs],
+            "jobs": [asdict(job) | self.words(job) for job in jobs],
         }
         for name, statuses in OLD_LISTS.items():
             those = [job for job in jobs if job.status in statuses]
@@ -72,9 +72,14 @@ class JobsJSON(JobPage):
         limit = form.get("limit") or str(DEFAULT_LIMIT)
         if not (isinstance(limit, str) and limit.isascii() and limit.isdecimal()):
             raise ValueError(f"limit is {limit!r}; give one whole number.")
-        if not 1 <= int(limit[:9]) <= MAXIMAL_LIMIT:
+        if len(limit) > 9 or not 1 <= int(limit) <= MAXIMAL_LIMIT:
             raise ValueError(f"limit is {limit}; it may be 1 to {MAXIMAL_LIMIT}.")
         return {"status": status, "user": user, "limit": int(limit)}
+
+    def words(self, job: JobInfo) -> dict[str, str | None]:
+        """The fields that are texts for people, in the viewer's language."""
+        title = self.name(job) if job.title else None
+        return {"reason": self.reason(job), "title": title}
 
     def old_entry(self, job: JobInfo) -> dict:
         percent = self.percent(job)

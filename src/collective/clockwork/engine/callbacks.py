@@ -69,7 +69,8 @@ class ConditionalCallbackProxy(Base):
     retry_policy_factory: object = None
     #: The chosen job; written by the run of the callback.
     job = None
-    #: Callbacks added before the choice; moved to the chosen job.
+    #: Callbacks added before the choice; the chosen job gets them, as often as one is
+    #: chosen.
     _waiting: tuple = ()
 
     def __init__(self, *choices, failure_log_level=None, retry_policy_factory=None):
@@ -111,7 +112,6 @@ class ConditionalCallbackProxy(Base):
                 job.failure_log_level = logging.DEBUG
             for callback in self._waiting:
                 job.addCallback(callback)
-            self._waiting = ()
             self.job = job
         return self.job
 

@@ -37,10 +37,14 @@ def monotonic() -> float:
     return time.monotonic()
 
 
-def freeze(moment: datetime | None) -> None:
-    """Stop the clocks at ``moment``, or let them go on when it is None."""
+def freeze(moment: datetime | None) -> datetime | None:
+    """Stop the clocks at ``moment``, or let them go on when it is None.
+
+    Returns what this was called with before.
+    """
     global _frozen
-    _frozen = moment
+    before, _frozen = _frozen, moment
+    return before
 
 
 def to_us(moment: datetime) -> int:

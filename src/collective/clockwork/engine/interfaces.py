@@ -190,8 +190,17 @@ class IJob(IAbstractJob):
     def fail(e=None):
         """End a job that has not begun, with ``e`` or a TimeoutError."""
 
+    endings = Attribute("How it ended before it was retried by hand, oldest first.")
+
     def cancel(by=None, reason=None):
         """Withdraw it if it waits, or ask it to stop; see ``IQueue.cancel``."""
+
+    def retry():
+        """Run it once more, though it has failed for good, in the caller's transaction.
+
+        It waits in front of others. BadStatusError if it has not failed, or was
+        cancelled; DuplicateJobError if another job has its unique key by now.
+        """
 
 
 class IPausable(Interface):

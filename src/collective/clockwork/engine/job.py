@@ -18,6 +18,7 @@ from . import context
 from . import coroutines
 from . import interfaces
 from . import retry
+from . import retrying
 from . import run
 from .base import Base
 from .base import same
@@ -102,6 +103,8 @@ class Job(Times, Options, Mortal, Record, Base):
     _cursors: dict | None = None
     #: What it reported last; see ``progress``. Written by the run that ends it.
     _report: tuple | None = None
+    #: How it ended before it was retried by hand; see ``retrying``.
+    _endings: tuple = ()
     #: Set by a take-over whose policy allows no further attempt.
     _aborting = False
     #: Why it waits although it is due, in words; else None.
@@ -270,6 +273,9 @@ class Job(Times, Options, Mortal, Record, Base):
         The place to do, in its surroundings, what else waits for the commit.
         """
 
+    def begin_again(self) -> None:
+        """Called when a loop of ``ctx.each`` has begun its next transaction."""
+
     def on_result(self, result) -> None:
         """Called in the transaction that stores the result, before its commit."""
 
@@ -348,6 +354,15 @@ class Job(Times, Options, Mortal, Record, Base):
             raise BadStatusError(f"{self!r} is in no queue: there is nothing to cancel")
         queue = self.queue
         return cancelling.LATE if queue is None else queue.cancel(self, by, reason)
+
+    def retry(self) -> None:
+        """Run it once more, though it has failed for good; see ``retrying.retry``."""
+        retrying.retry(self)
+
+    @property
+    def endings(self) -> tuple:
+        """How it ended before it was retried by hand, oldest first."""
+        return self._endings
 
     @property
     def cancel_requested(self) -> bool:

@@ -286,7 +286,7 @@ def check_states(states: Iterable[str]) -> set[str]:
 
 def outcome(job) -> str:
     """``succeeded``, ``failed`` or ``cancelled``, by the result that a job has."""
-    result = job.result
+    result = job._result
     if not isFailure(result):
         return SUCCEEDED
     return CANCELLED if result.check(CancelledError) else FAILED

@@ -338,6 +338,7 @@ class Loops:
         self._begun_by = loop
         # Somebody may have taken the job over since.
         run._assert_owned()
+        run.job.begin_again()
 
     def _repeat(self, loop: Loop, source, error: Exception) -> None:
         """After a failed commit: visit the items again, or raise the error."""
@@ -355,6 +356,7 @@ class Loops:
         run.tm.begin()
         self._transaction = run.tm.get()
         run._assert_owned()
+        run.job.begin_again()
         self._cursors = self._stored()
         loop.cursor = self._cursors.get(loop.path, Cursor())
         source.repeat(loop.fresh)

@@ -67,7 +67,7 @@ def job_id(job) -> tuple[int | None, str | None]:
 
 def details(job) -> dict:
     """All that is known of a job, in words and numbers."""
-    agent, queue, result = job.agent, job.queue, job.result
+    agent, queue, result = job.agent, job.queue, job._result
     ended = outcome(job)
     if isFailure(result):
         text = result.getBriefTraceback()
@@ -255,7 +255,7 @@ def traceback(
     if detail not in ("brief", "default", "verbose"):
         raise ValueError(f"detail is {detail!r}: it must be brief, default, or verbose")
     found = find_job(context, OID, database)
-    result = found.result
+    result = found._result
     if not isFailure(result):
         return None
     if detail == "brief":

@@ -175,7 +175,8 @@ def apply(job, options: dict) -> None:
     checked = {}
     for name, value in options.items():
         if name not in _CHECKS:
-            raise OptionError(f"{name!r} is no option of a job; {_hint(name)}")
+            nearest = hint(name, (*NAMES, *OLD_NAMES))
+            raise OptionError(f"{name!r} is no option of a job; {nearest}")
         checked[f"_{name}"] = _CHECKS[name](name, value)
     for name in options:
         job._require(name, interfaces.NEW)
@@ -185,8 +186,8 @@ def apply(job, options: dict) -> None:
             setattr(job, stored, value)
 
 
-def _hint(name: str) -> str:
-    known = (*NAMES, *OLD_NAMES)
+def hint(name: str, known: tuple) -> str:
+    """What to say of an unknown name: the nearest of the known ones, or all."""
     nearest = difflib.get_close_matches(name, known, 1, 0.5)
     if nearest:
         return f"did you mean {nearest[0]!r}?"

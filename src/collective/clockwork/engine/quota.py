@@ -26,6 +26,10 @@ class Quota(Base):
     #: Jobs that have a place; finished ones stay until the next look.
     running: tuple = ()
 
+    #: The size that a set-up file gave it last; None if none did. One that differs
+    #: was set by hand since. Written together with the size.
+    declared_size: int | None = None
+
     def __init__(self, name: str, size: int = 1):
         check_size(name, size)
         self.name = name

@@ -93,6 +93,18 @@ class TestWorkers(StackTestCase):
         self.wait_until(lambda: self.job(job_id)["status"] == "completed")
         self.assertEqual(1, self.times_begun("seen"))
 
+    def test_a_job_finds_the_address_that_its_user_visited(self):
+        root, _slash, site_id = self.stack.site_url.rpartition("/")
+        public = f"{root}/VirtualHostBase/https/www.example.org:443/{site_id}"
+        password = self.stack.passwords[ROOT_USER]
+        visitor = Visitor.with_password(
+            f"{public}/VirtualHostRoot/_vh_intranet", ROOT_USER, password
+        )
+        job_id = visitor.json("@@queue-where")
+        self.wait_until(lambda: self.job(job_id)["status"] == "completed")
+        where = f"https://www.example.org/intranet en {site_id} {ROOT_USER} True"
+        self.assertEqual(repr(where), self.job(job_id)["result"])
+
     def test_a_stack_that_is_started_again_goes_on_with_its_jobs(self):
         self.stack.stop_worker()
         job_id = self.queue("restarted")

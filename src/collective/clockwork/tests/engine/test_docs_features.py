@@ -72,6 +72,16 @@ def test_pause(example, queue):
     assert queue.paused is None
 
 
+def test_again(done, db):
+    module = done("again.py")
+    assert module.job.result.check(KeyError)
+    module.mend()
+    drain(db)
+    transaction.begin()
+    assert module.job.result == "some news"
+    assert [ending.kind for ending in module.job.endings] == ["KeyError"]
+
+
 def test_stopping(example, start_dispatcher):
     example.module.dispatcher = worker = start_dispatcher()
     example("stopping.py")

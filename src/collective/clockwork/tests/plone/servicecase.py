@@ -7,17 +7,29 @@ from collective.clockwork.testing import COLLECTIVE_CLOCKWORK_FUNCTIONAL_TESTING
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.plone import work
 from plone import api
+from plone.app.testing import applyProfile
 from plone.app.testing import login
 from plone.app.testing import setRoles
 from plone.app.testing import SITE_OWNER_NAME
 from plone.app.testing import TEST_USER_ID
 from plone.app.testing import TEST_USER_NAME
+from Products.CMFPlone.factory import addPloneSite
 from zope.component import getUtility
+from zope.component.hooks import setSite
 
 import threading
 import time
 import transaction
 import unittest
+
+
+def add_site(app, site_id):
+    """A second site in the same database, with the add-on; it is the current one."""
+    site = addPloneSite(app, site_id, setup_content=False)
+    setSite(site)
+    applyProfile(site, "collective.clockwork:default")
+    transaction.commit()
+    return site
 
 
 class ServiceTestCase(unittest.TestCase):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from AccessControl import getSecurityManager
+from AccessControl import Unauthorized
 from collections import Counter
+from collective.clockwork import jobrules
 from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.jobinfo import JobInfo
 from dataclasses import replace
@@ -11,6 +14,7 @@ from datetime import timedelta
 from datetime import timezone
 from zope.component import getGlobalSiteManager
 from zope.component import queryUtility
+from zope.component.hooks import getSite
 
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=timezone.utc)
@@ -77,7 +81,11 @@ class StubService:
         return dict(Counter(job.status for job in self.jobs))
 
     def getJobInfo(self, id) -> JobInfo | None:
-        return next((job for job in self.jobs if job.id == id), None)
+        found = next((job for job in self.jobs if job.id == id), None)
+        manager = getSecurityManager()
+        if found and not manager.checkPermission(jobrules.MANAGE_JOBS, getSite()):
+            raise Unauthorized(f"You may not see the job {id}")
+        return found
 
     def workersAlive(self) -> int:
         return self.workers

@@ -257,6 +257,16 @@ class TestOneJob(BrowserTestCase):
             page.xpath('//*[@id="background-job"]//a[text()="/news"]/@href'),
         )
 
+    def test_it_links_to_the_report_that_a_ready_made_task_has(self):
+        function = "collective.clockwork.tasks.links.check_links"
+        self.service.jobs = [COMPLETED, replace(FAILED, function=function)]
+        found = "//a[contains(@href, '@@background-task?')]"
+        self.assertEqual([], self.open("@@background-job?id=9").xpath(found))
+        (link,) = self.open("@@background-job?id=10").xpath(found)
+        address = f"{self.portal.absolute_url()}/@@background-task?id=10"
+        self.assertEqual(address, link.get("href"))
+        self.assertEqual("Report of this task", link.text_content().strip())
+
     def test_unknown_and_malformed_ids_answer_404(self):
         for query in ("?id=999", "?id=x", "?id=", "", "?id=7&id=8", "?id=%D9%A7"):
             with self.subTest(query=query):
@@ -294,6 +304,10 @@ class TestNamesAndEntries(BrowserTestCase):
         ]
         row = text(self.open(), '//tr[@id="job-9"]//th')
         self.assertEqual("Stapel, nacheinander 2 Aufgaben: b, c", row)
+        function = "collective.clockwork.tasks.links.check_links"
+        self.service.jobs = [replace(COMPLETED, function=function)]
+        page = self.open("@@background-job?id=9")
+        self.assertIn("Bericht dieser Aufgabe", page.text_content())
 
 
 class TestPermission(BrowserTestCase):

@@ -15,6 +15,7 @@ from datetime import date
 from datetime import timedelta
 from plone import api
 from unittest import mock
+from zope.i18nmessageid import Message
 
 import transaction
 
@@ -67,6 +68,30 @@ class TestTheTimes(BrowserTestCase):
         self.service.jobs = [replace(QUEUED, due=NOON + timedelta(milliseconds=3))]
         times = self.open().xpath('//tr[@id="job-7"]//time')
         self.assertEqual(1, len(times))
+
+
+class TestTitles(BrowserTestCase):
+    def test_a_title_stands_in_the_place_of_the_functions_name(self):
+        self.service.jobs = [replace(QUEUED, title="Convert <b>it</b>")]
+        row = text(self.open(), '//tr[@id="job-7"]/th')
+        self.assertEqual("Convert <b>it</b> /news", row)
+
+    def test_a_message_is_translated_for_who_looks(self):
+        title = Message("Failed", "collective.clockwork")
+        self.service.jobs = [replace(QUEUED, title=title)]
+        self.browser.addHeader("Accept-Language", "de")
+        api.portal.set_registry_record("plone.available_languages", ["en", "de"])
+        api.portal.set_registry_record("plone.use_request_negotiation", True)
+        transaction.commit()
+        row = text(self.open(), '//tr[@id="job-7"]/th')
+        self.assertEqual("Gescheitert /news", row)
+
+    def test_how_a_retried_job_failed_before_is_told(self):
+        errors = ("ValueError: one", "KeyError: <two>")
+        self.service.jobs = [replace(COMPLETED, earlier_errors=errors)]
+        page = self.open("@@background-job?id=9")
+        shown = [dd.text for dd in page.xpath('//dd[@class="text-break"]')]
+        self.assertEqual(list(errors), shown)
 
 
 class TestBatches(BrowserTestCase):

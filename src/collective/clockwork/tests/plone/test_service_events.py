@@ -6,6 +6,7 @@ from AccessControl import getSecurityManager
 from collective.clockwork.interfaces import IJobFailure
 from collective.clockwork.interfaces import IJobSuccess
 from collective.clockwork.testing import drain
+from collective.clockwork.tests.engine.faults import Participant
 from collective.clockwork.tests.plone import work
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
 from plone.app.testing import TEST_USER_ID
@@ -37,6 +38,12 @@ def tell_world(event):
 @adapter(IJobSuccess)
 def broken(event):
     raise RuntimeError("a handler with a fault")
+
+
+@adapter(IJobSuccess)
+def mail_in_vain(event):
+    error = ConnectionRefusedError("no mail server")
+    transaction.get().join(Participant("vote", False, error))
 
 
 @adapter(IJobSuccess)
@@ -87,6 +94,14 @@ class TestEvents(ServiceTestCase):
     def test_a_handler_that_fails_leaves_the_jobs_result_alone(self):
         self.subscribe(broken)
         self.assertEqual(42, self.result_of(work.add_numbers, 40, 2))
+
+    def test_a_handler_that_cannot_commit_is_given_up(self):
+        self.subscribe(mail_in_vain)
+        job = self.service.queueJob(work.add_numbers, self.folder, 40, 2)
+        self.run_job(job)
+        self.assertEqual("completed-status", job.status)
+        (told,) = job.callbacks
+        self.assertEqual(ConnectionRefusedError.__name__, told.result.typeName)
 
     def test_that_a_user_is_gone_is_told_all_the_same(self):
         self.subscribe(on_failure)

@@ -6,23 +6,51 @@ from AccessControl import getSecurityManager
 from AccessControl.SecurityManagement import newSecurityManager
 from AccessControl.users import emergency_user
 from AccessControl.users import system
+from collective.clockwork import arguments
 from collective.clockwork import identity
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.plone import work
+from collective.clockwork.tests.plone.servicecase import add_site
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
 from plone import api
-from plone.app.testing import applyProfile
 from plone.app.testing import logout
 from plone.app.testing import setRoles
 from plone.app.testing import SITE_OWNER_NAME
 from plone.app.testing import TEST_USER_ID
-from Products.CMFPlone.factory import addPloneSite
+from unittest import mock
+from ZEO.Exceptions import ClientDisconnected
 from zExceptions import BadRequest
 from zope.component.hooks import getSite
 from zope.component.hooks import setSite
 from zope.globalrequest import getRequest
 
 import transaction
+
+
+class TestAwayStorage(ServiceTestCase):
+    """What cannot be loaded for a while is not taken for something that is gone."""
+
+    def setUp(self):
+        super().setUp()
+        self.page = api.content.create(self.folder, "Document", "page")
+        transaction.commit()
+        self.path = self.page.getPhysicalPath()
+        self.folder._p_deactivate()
+
+        def setstate(obj):
+            raise ClientDisconnected("the storage is away")
+
+        away = mock.patch.object(self.folder._p_jar, "setstate", setstate)
+        away.start()
+        self.addCleanup(away.stop)
+
+    def test_a_context_is_not_said_to_be_gone(self):
+        with self.assertRaises(ClientDisconnected):
+            identity.find_context(self.portal, self.path, None)
+
+    def test_a_context_is_not_refused(self):
+        with self.assertRaises(ClientDisconnected):
+            arguments.check_context(self.page, self.portal)
 
 
 class TestTheWorld(ServiceTestCase):
@@ -140,6 +168,11 @@ class TestGone(ServiceTestCase):
         job.userfolder_path = ("", "plone", "folder", "acl_users")
         self.assert_refused(job, "Userfolder path /plone/folder/acl_users not found")
 
+    def test_what_took_the_place_of_a_user_folder_is_not_asked(self):
+        job = self.service.queueJob(work.note, self.folder, "never")
+        job.userfolder_path = ("", "plone", "folder")
+        self.assert_refused(job, "Userfolder path /plone/folder not found")
+
     def test_a_job_whose_site_is_deleted_fails(self):
         other = add_site(self.layer["app"], "other")
         self.login_as_site_owner()
@@ -194,6 +227,22 @@ class TestSites(ServiceTestCase):
         self.assertEqual("/plone", info.site)
         self.assertIsNone(self.service.getJobInfo(job_id(there)))
 
+    def test_a_copy_of_a_site_with_its_uid_does_not_see_its_jobs(self):
+        app = self.layer["app"]
+        setSite(self.other)
+        job = self.service.queueJob(work.describe_world, self.other)
+        transaction.commit()
+        copy = self.other._getCopy(app)
+        copy._setId("copy")
+        app._setObject("copy", copy)
+        self.assertEqual(identity.uid_of(self.other), identity.uid_of(app["copy"]))
+        transaction.commit()
+        setSite(app["copy"])
+        self.assertEqual([], self.service.findJobs())
+        setSite(self.other)
+        self.assertEqual(1, len(self.service.findJobs()))
+        self.assertEqual("/other", self.run_job(job)["site"])
+
     def test_a_job_follows_its_site_when_that_is_renamed(self):
         setSite(self.other)
         job = self.service.queueJob(work.describe_world, self.other)
@@ -238,15 +287,6 @@ class TestRebasing(ServiceTestCase):
             ("", "b", "c", "x"), identity.rebased(("", "a", "x"), old, new)
         )
         self.assertEqual(("", "ab", "x"), identity.rebased(("", "ab", "x"), old, new))
-
-
-def add_site(app, site_id):
-    """A second site in the same database, with the add-on."""
-    site = addPloneSite(app, site_id, setup_content=False)
-    setSite(site)
-    applyProfile(site, "collective.clockwork:default")
-    transaction.commit()
-    return site
 
 
 def job_id(job):

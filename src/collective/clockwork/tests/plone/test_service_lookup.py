@@ -7,6 +7,7 @@ from collective.clockwork.engine import quarantine
 from collective.clockwork.engine.deaths import Evidence
 from collective.clockwork.engine.interfaces import KEY
 from collective.clockwork.engine.presence import DispatcherAgents
+from collective.clockwork.jobinfo import is_loadable
 from collective.clockwork.jobinfo import JobInfo
 from collective.clockwork.jobinfo import STATUSES
 from collective.clockwork.jobinfo import TEXT_LIMIT
@@ -17,8 +18,11 @@ from collective.clockwork.tests.plone.servicecase import ServiceTestCase
 from datetime import datetime
 from datetime import timedelta
 from datetime import timezone
+from persistent.list import PersistentList
+from persistent.mapping import PersistentMapping
 from plone.app.testing import logout
 from plone.app.testing import TEST_USER_ID
+from transaction.interfaces import TransientError
 from unittest import mock
 
 import dataclasses
@@ -30,6 +34,16 @@ class Unreadable:
 
     def __repr__(self):
         raise RuntimeError("no repr")
+
+
+class Counted:
+    """A value that counts how often its repr is asked for."""
+
+    asked = 0
+
+    def __repr__(self):
+        Counted.asked += 1
+        return "counted"
 
 
 def return_unreadable(context):
@@ -133,6 +147,7 @@ class TestFacts(LookupTestCase):
     def test_a_job_of_anonymous_has_no_user(self):
         logout()
         job = self.service.queueJob(work.note, self.folder, "x")
+        self.login_as_site_owner()
         self.assertIsNone(self.info_of(job).user)
 
     def test_a_batch_names_its_members_and_their_results(self):
@@ -193,6 +208,34 @@ class TestFacts(LookupTestCase):
         job = self.service.queueJob(return_unreadable, self.folder)
         drain()
         self.assertEqual("<Unreadable>", self.info_of(job).result)
+
+    def test_of_huge_containers_only_the_beginning_is_read(self):
+        rows = [[Counted()] * 300] * 300
+        job = self.service.queueJob(
+            work.note, self.folder, {"rows": tuple(rows), "more": PersistentList(rows)}
+        )
+        drain()
+        Counted.asked = 0
+        info = self.service.getJobInfo(job.id)
+        self.assertTrue(info.result.startswith("{'rows': ([counted, counted, "))
+        self.assertEqual([TEXT_LIMIT] * 2, [len(info.result), len(info.arguments)])
+        self.assertLess(Counted.asked, 2 * TEXT_LIMIT)
+
+    def test_small_values_are_shown_as_python_does(self):
+        for value in (
+            {"b": [1, (2,), {3}], "a": {}},
+            PersistentMapping(b=b"x", a=PersistentList([None])),
+            ((), [], set(), frozenset([1]), 1.5, "text"),
+        ):
+            with self.subTest(value):
+                job = self.service.queueJob(work.note, self.folder, value)
+                self.assertEqual(repr(value), self.info_of(job).arguments)
+
+    def test_a_long_value_is_cut_at_its_end(self):
+        for value in (b"x" * 3 * TEXT_LIMIT, 10 ** (2 * TEXT_LIMIT)):
+            job = self.service.queueJob(work.note, self.folder, value)
+            shown = f"{repr(value)[: TEXT_LIMIT - 1]}…"
+            self.assertEqual(shown, self.info_of(job).arguments)
 
     def test_facts_cannot_be_changed(self):
         info = self.info_of(self.service.queueJob(work.note, self.folder, "x"))
@@ -259,6 +302,15 @@ class TestSearch(LookupTestCase):
         self.layer["zodbDB"].cacheMinimize()
         with mock.patch.object(work.Touchy, "spoilt", True):
             self.assertEqual([job.id], [info.id for info in self.service.findJobs()])
+
+    def test_a_storage_that_is_away_does_not_make_a_job_unreadable(self):
+        job = self.service.queueJob(work.add_numbers, self.folder)
+        transaction.commit()
+        job._p_deactivate()
+        away = TransientError("the storage is away")
+        with mock.patch.object(job._p_jar, "setstate", side_effect=away):
+            with self.assertRaises(TransientError):
+                is_loadable(job)
 
     def test_the_event_callbacks_of_jobs_are_not_listed(self):
         job = self.service.queueJob(work.note, self.folder, "x")

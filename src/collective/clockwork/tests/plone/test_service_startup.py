@@ -6,16 +6,16 @@ from collective.clockwork import startup
 from collective.clockwork import subscribers
 from collective.clockwork.engine import dispatcher
 from collective.clockwork.engine.interfaces import KEY
-from collective.clockwork.engine.testing import tear_down_dispatcher
+from collective.clockwork.engine.queue import Queue
 from collective.clockwork.interfaces import IAsyncDatabase
-from collective.clockwork.testing import COLLECTIVE_CLOCKWORK_FIXTURE
+from collective.clockwork.interfaces import IQueueReady
 from collective.clockwork.testing import drain
 from collective.clockwork.testing import wait_for_result
+from collective.clockwork.tests.plone import instancehome
 from collective.clockwork.tests.plone import work
-from collective.clockwork.tests.plone.servicecase import ServiceTestCase
-from plone.app.testing import popGlobalRegistry
-from plone.app.testing import pushGlobalRegistry
-from plone.testing import zca
+from collective.clockwork.tests.plone.startupcase import StartupTestCase
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from transaction import TransactionManager
 from unittest import mock
 from ZODB.DB import DB
@@ -24,70 +24,16 @@ from ZODB.interfaces import IDatabase
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 from zope.component import queryUtility
-from zope.component.hooks import setSite
-from zope.component.hooks import site
-from zope.configuration import xmlconfig
 from zope.event import notify
 from zope.processlifetime import DatabaseOpenedWithRoot
 from zope.processlifetime import ProcessStarting
 
-import collective.clockwork
-import os
+import subprocess
 import sys
-import tempfile
 import transaction
 
 
-class StartupTestCase(ServiceTestCase):
-    """Loads a ZCML file for one test and sends the events of Zope's start."""
-
-    def setUp(self):
-        super().setUp()
-        self.use_uuid_file()
-        pushGlobalRegistry(self.portal)
-        self.addCleanup(popGlobalRegistry, self.portal)
-        self.addCleanup(self.stop_worker)
-        setSite(self.portal)
-        transaction.commit()
-        self.db = self.layer["zodbDB"]
-
-    def use_uuid_file(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        variables = {"ZC_ASYNC_UUID": os.path.join(folder.name, "uuid.txt")}
-        environment = mock.patch.dict(os.environ, variables)
-        environment.start()
-        self.addCleanup(environment.stop)
-
-    def stop_worker(self):
-        transaction.abort()
-        for each in dispatcher.all_dispatchers():
-            tear_down_dispatcher(each)
-            dispatcher.pop(each.UUID)
-
-    def load(self, name):
-        context = zca.stackConfigurationContext(
-            COLLECTIVE_CLOCKWORK_FIXTURE["configurationContext"], "startup"
-        )
-        with site(None):
-            xmlconfig.file(name, collective.clockwork, context=context)
-
-    def start(self, name):
-        self.load(name)
-        notify(DatabaseOpenedWithRoot(self.db))
-        notify(ProcessStarting())
-
-    def use_async_database(self):
-        """Have the database be one of two, as with two sections in zope.conf.
-
-        It is in memory and not closed, because that would close the connection
-        which the layer still needs after the test.
-        """
-        name = self.db.database_name
-        other = DB(DemoStorage(), databases=self.db.databases, database_name="async")
-        self.assertEqual({name, "async"}, set(self.db.databases))
-        return other
-
+class TestInstance(StartupTestCase):
     def queue_names(self, db):
         manager = TransactionManager()
         connection = db.open(manager)
@@ -97,8 +43,6 @@ class StartupTestCase(ServiceTestCase):
             manager.abort()
             connection.close()
 
-
-class TestInstance(StartupTestCase):
     def test_loading_a_file_starts_nothing(self):
         for name in ("configure.zcml", "single_db_worker.zcml", "multi_db_worker.zcml"):
             self.load(name)
@@ -183,10 +127,62 @@ class TestWorker(StartupTestCase):
         self.wait_until(lambda: self.service.workersAlive() == 1)
         self.assertEqual(3, self.service.getQueues()[""].quotas["default"].size)
 
+    def test_sizes_that_somebody_set_survive_a_restart_of_the_worker(self):
+        self.start("single_db_worker.zcml")
+        self.wait_until(lambda: self.service.workersAlive() == 1)
+        queue = self.service.getQueues()[""]
+        queue.quotas["default"].size = 5
+        queue.quotas.create("thumbnails", size=2)
+        transaction.commit()
+        self.stop_worker()
+        self.wait_until(lambda: self.service.workersAlive() == 0)
+        self.send_the_events_of_a_start()
+        self.wait_until(lambda: self.service.workersAlive() == 1)
+        names = ("default", "thumbnails")
+        self.assertEqual([5, 2], [queue.quotas[name].size for name in names])
+
+    def test_subscribers_hear_of_each_queue_and_each_gets_the_default_quota(self):
+        self.service.getQueues()["reports"] = Queue()
+        transaction.commit()
+        self.load("single_db_worker.zcml")
+        ready = []
+        getGlobalSiteManager().registerHandler(
+            lambda event: ready.append(event.object.name), [IQueueReady]
+        )
+        self.send_the_events_of_a_start()
+        self.wait_until(lambda: sorted(ready) == ["", "reports"])
+        self.wait_until(lambda: self.service.workersAlive() == 1)
+        quotas = self.service.getQueues()["reports"].quotas
+        self.wait_until(lambda: "default" in quotas)
+        self.assertEqual(1, quotas["default"].size)
+
     def test_a_shell_with_the_workers_configuration_runs_no_jobs(self):
         with mock.patch.dict(sys.modules, {"Zope2.utilities.zconsole": mock.sentinel}):
             self.start("single_db_worker.zcml")
         self.assertEqual([], dispatcher.all_dispatchers())
+
+    def test_a_shell_by_python_m_with_the_workers_configuration_runs_no_jobs(self):
+        # There the module is the main one, and known by no other name.
+        with TemporaryDirectory() as home:
+            script = Path(home, "script.py")
+            script.write_text(
+                "from collective.clockwork.engine import dispatcher\n"
+                "from collective.clockwork.interfaces import IAsyncDatabase\n"
+                "from zope.component import queryUtility\n"
+                "print('ready:', queryUtility(IAsyncDatabase) is not None)\n"
+                "print('dispatchers:', dispatcher.all_dispatchers())\n"
+            )
+            conf = instancehome.write(Path(home))
+            shell = [sys.executable, "-m", "Zope2.utilities.zconsole", "run"]
+            done = subprocess.run(
+                [*shell, conf, script],
+                cwd=home,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+        said = [line for line in done.stdout.splitlines() if ": " in line]
+        self.assertEqual(["ready: True", "dispatchers: []"], said, done.stderr)
 
     def test_a_script_that_only_opens_the_application_runs_no_jobs(self):
         self.load("single_db_worker.zcml")
@@ -203,6 +199,7 @@ class TestWorker(StartupTestCase):
 
     def test_handlers_are_global(self):
         self.load("single_db_worker.zcml")
+        notify(DatabaseOpenedWithRoot(self.db))
         names = {
             getattr(registration.handler, "__name__", None)
             for registration in getGlobalSiteManager().registeredHandlers()

@@ -156,6 +156,14 @@ def queue_another(context, word):
     return getUtility(IAsyncService).queueJobInQueue("", (), note, context, word)
 
 
+def queue_elsewhere(context, name, word):
+    """The same, but the further job is in the queue of this name."""
+    from collective.clockwork.interfaces import IAsyncService
+    from zope.component import getUtility
+
+    return getUtility(IAsyncService).queueJobInQueue(name, (), note, context, word)
+
+
 class Stand:
     """A class with a method and a lambda, to be refused in different ways."""
 

@@ -1,0 +1,1 @@
+"""Waters plants in the background: an example for collective.clockwork."""
