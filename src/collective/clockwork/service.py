@@ -284,6 +284,9 @@ class AsyncService:
             job = self._connection().get(p64(int(id)))
         except POSKeyError:
             return None
+        if not (isinstance(job, SiteJob) and jobinfo.is_loadable(job)):
+            # Of one that cannot be read nobody can tell whose it is.
+            return None
         return job if jobrules.current().knows(job) else None
 
     def _existing(self, id: str) -> SiteJob:

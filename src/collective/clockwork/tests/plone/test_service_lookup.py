@@ -303,6 +303,15 @@ class TestSearch(LookupTestCase):
         with mock.patch.object(work.Touchy, "spoilt", True):
             self.assertEqual([job.id], [info.id for info in self.service.findJobs()])
 
+    def test_one_that_cannot_be_loaded_is_not_known_by_its_id(self):
+        job = self.service.queueJob(work.add_numbers, self.folder, work.Touchy())
+        transaction.commit()
+        job_id = job.id
+        self.layer["zodbDB"].cacheMinimize()
+        with mock.patch.object(work.Touchy, "spoilt", True):
+            self.assertIsNone(self.service.getJobInfo(job_id))
+        self.assertEqual(job_id, self.service.getJobInfo(job_id).id)
+
     def test_a_storage_that_is_away_does_not_make_a_job_unreadable(self):
         job = self.service.queueJob(work.add_numbers, self.folder)
         transaction.commit()
