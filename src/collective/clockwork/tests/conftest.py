@@ -2,6 +2,7 @@
 
 import os
 import pytest
+import sys
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,3 +19,14 @@ def process_uuid_of_the_tests(tmp_path_factory):
         del os.environ["ZC_ASYNC_UUID"]
     else:
         os.environ["ZC_ASYNC_UUID"] = before
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Let plone.testing's web server choose a free port whenever it is set up anew.
+
+    It keeps the one of the last time, which something else may have taken since.
+    """
+    zope = sys.modules.get("plone.testing.zope")
+    if zope is not None and zope.WSGI_SERVER_FIXTURE.get("port") is None:
+        vars(zope.WSGI_SERVER_FIXTURE).pop("port", None)
