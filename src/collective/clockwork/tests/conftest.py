@@ -25,8 +25,20 @@ def process_uuid_of_the_tests(tmp_path_factory):
 def pytest_runtest_setup(item):
     """Let plone.testing's web server choose a free port whenever it is set up anew.
 
-    It keeps the one of the last time, which something else may have taken since.
+    It keeps the one of the last time, which may not be free yet, or again.
     """
     zope = sys.modules.get("plone.testing.zope")
-    if zope is not None and zope.WSGI_SERVER_FIXTURE.get("port") is None:
-        vars(zope.WSGI_SERVER_FIXTURE).pop("port", None)
+    if zope is not None:
+        forget_port_at_the_end(zope.WSGI_SERVER_FIXTURE)
+
+
+def forget_port_at_the_end(layer):
+    if "tearDownServer" in vars(layer):
+        return
+    tear_down = layer.tearDownServer
+
+    def tear_down_server():
+        tear_down()
+        vars(layer).pop("port", None)
+
+    layer.tearDownServer = tear_down_server
