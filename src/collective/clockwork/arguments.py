@@ -99,6 +99,23 @@ def given(
     return _each(references.given, args, kwargs, site, after)
 
 
+def check_moment(name: str, value: Any, otherwise: str) -> None:
+    """Refuse what is no moment: TypeError, or ValueError for a naive datetime.
+
+    ``otherwise`` says what else may be passed.
+    """
+    if not isinstance(value, datetime):
+        raise TypeError(
+            f"{name} is {value!r}: pass a datetime with a time zone, such as "
+            f"datetime.now(timezone.utc) + timedelta(hours=1), or {otherwise}"
+        )
+    if value.utcoffset() is None:
+        raise ValueError(
+            f"{name} is {value!r}, which has no time zone: add one, such as "
+            "tzinfo=timezone.utc"
+        )
+
+
 def check_times(begin_by: timedelta | None, begin_after: datetime | None) -> None:
     """Refuse times that have no clear meaning.
 
@@ -106,16 +123,7 @@ def check_times(begin_by: timedelta | None, begin_after: datetime | None) -> Non
     negative timedelta.
     """
     if begin_after is not None:
-        if not isinstance(begin_after, datetime):
-            raise TypeError(
-                f"begin_after is {begin_after!r}: pass a datetime with a time zone, "
-                "such as datetime.now(timezone.utc) + timedelta(hours=1), or None"
-            )
-        if begin_after.utcoffset() is None:
-            raise ValueError(
-                f"begin_after is {begin_after!r}, which has no time zone: "
-                "add one, such as tzinfo=timezone.utc"
-            )
+        check_moment("begin_after", begin_after, "None")
     if begin_by is not None:
         if not isinstance(begin_by, timedelta):
             raise TypeError(

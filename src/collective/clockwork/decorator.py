@@ -9,6 +9,7 @@ more than the name.
 from __future__ import annotations
 
 from collections.abc import Callable
+from collective.clockwork import arguments
 from collective.clockwork import options
 from collective.clockwork.engine import clock
 from collective.clockwork.engine.context import PARAMETER
@@ -177,16 +178,7 @@ def _moment(when: Any) -> datetime:
         if when < timedelta():
             raise ValueError(f"when is {when!r}, which is in the past")
         return clock.now() + when
-    if not isinstance(when, datetime):
-        raise TypeError(
-            f"when is {when!r}: pass a datetime with a time zone, or a timedelta from "
-            "now"
-        )
-    if when.utcoffset() is None:
-        raise ValueError(
-            f"when is {when!r}, which has no time zone: add one, such as "
-            "tzinfo=timezone.utc"
-        )
+    arguments.check_moment("when", when, "a timedelta from now")
     return when
 
 

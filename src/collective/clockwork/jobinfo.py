@@ -10,6 +10,7 @@ from collective.clockwork import _
 from collective.clockwork import identity
 from collective.clockwork.engine import clock
 from collective.clockwork.engine import progress
+from collective.clockwork.engine.base import reading_error
 from collective.clockwork.engine.callables import dotted_name
 from collective.clockwork.engine.errors import CancelledError
 from collective.clockwork.engine.explain import explain
@@ -231,16 +232,7 @@ def _finished(queues: Mapping[str, Any]) -> Iterator:
 
 def is_loadable(job: Any) -> bool:
     """Whether the job's record can be read here; the worker's log says why not."""
-    try:
-        job._p_activate()
-    except TransactionError:
-        # Another transaction, or the storage: the job itself may be in order.
-        raise
-    except Exception:
-        # Loading runs code of whatever classes were stored with the job. A page
-        # must show the others.
-        return False
-    return True
+    return reading_error(job) is None
 
 
 def running_first(job: Any) -> tuple[bool, float]:

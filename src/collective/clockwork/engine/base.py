@@ -6,6 +6,8 @@ from BTrees.OOBTree import OOBTree
 from collections.abc import Iterator
 from collections.abc import Mapping
 from persistent import Persistent
+from transaction.interfaces import TransactionError
+from ZODB.broken import Broken
 
 
 class Base(Persistent):
@@ -73,6 +75,25 @@ def database_name(obj) -> str | None:
     """Name of the database that holds ``obj``; None while it is in none."""
     jar = getattr(obj, "_p_jar", None)
     return None if jar is None else jar.db().database_name
+
+
+def reading_error(obj) -> Exception | None:
+    """Why the record of a persistent object cannot be loaded here and now; None if it
+    can.
+
+    Loading runs code of the application's classes, which may be gone or may have
+    changed since. A storage that is away, and a conflict, are not the record's fault:
+    the TransactionError is raised.
+    """
+    try:
+        obj._p_activate()
+    except TransactionError:
+        raise
+    except Exception as error:
+        return error
+    if isinstance(obj, Broken):
+        return ImportError(f"the class {type(obj).__name__!r} cannot be imported")
+    return None
 
 
 def identity(obj) -> tuple:

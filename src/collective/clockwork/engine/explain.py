@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from . import clock
 from .base import identity
+from .base import reading_error
 from .errors import CancelledError
 from .errors import JobTimeoutError
 from .errors import QuarantinedError
@@ -25,7 +26,6 @@ from collections.abc import Callable
 from datetime import datetime
 from transaction.interfaces import TransactionError
 from typing import NamedTuple
-from ZODB.broken import Broken
 from ZODB.utils import u64
 
 
@@ -102,7 +102,7 @@ class Reason(NamedTuple):
 def explain(job, now: datetime | None = None) -> Reason:
     """What keeps this job from being done, at ``now``; by default the present."""
     now_us = clock.now_us() if now is None else clock.to_us(now)
-    if not _readable(job):
+    if reading_error(job) is not None:
         return _reason("unreadable")
     if job._status >= 2:
         return _ended(job)
@@ -138,20 +138,9 @@ def _shown(name: str, value) -> str:
     return str(value).rstrip(". \n")
 
 
-def _readable(job) -> bool:
-    try:
-        job._p_activate()
-    except TransactionError:
-        raise
-    except Exception:
-        # Loading runs code of the application's classes, which may be gone.
-        return False
-    return not isinstance(job, Broken)
-
-
 def _name(job) -> str:
     """What a job calls, and its oid; one that cannot be read is named all the same."""
-    if not _readable(job):
+    if reading_error(job) is not None:
         return brief(job)
     oid = "not stored" if job._p_oid is None else f"oid {u64(job._p_oid)}"
     return f"{job.callable_name} ({oid})"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import clock
 from . import deadlines
 from .base import database_name
+from .base import reading_error
 from .base import same
 from .commit import log
 from .interfaces import IAgent
@@ -16,8 +17,6 @@ from .lanes import PRIORITY
 from .run import brief
 from hashlib import sha256
 from itertools import islice
-from transaction.interfaces import TransactionError
-from ZODB.broken import Broken
 from ZODB.utils import u64
 
 
@@ -138,19 +137,11 @@ def take_near(queue, job) -> bool:
 
 def readable(job) -> bool:
     """Whether the job's record can be loaded, here and now."""
-    try:
-        job._p_activate()
-    except TransactionError:
-        raise
-    except Exception:
-        # Loading runs code of the application's classes, which may be gone or
-        # may have changed since. One such job must not hold up the others.
-        log.critical("job %s cannot be read: it waits", brief(job), exc_info=True)
-        return False
-    if isinstance(job, Broken):
-        log.critical("the class of job %s cannot be imported: it waits", brief(job))
-        return False
-    return True
+    error = reading_error(job)
+    if error is not None:
+        # One such job must not hold up the others.
+        log.critical("job %s cannot be read: it waits", brief(job), exc_info=error)
+    return error is None
 
 
 def park(queue, job, now_us: int) -> None:
