@@ -18,6 +18,7 @@ from server import Unavailable
 from statistics import mean
 
 import argparse
+import dispatcher
 import json
 import measures
 import os
@@ -42,6 +43,7 @@ TARGETS: dict[str, tuple[float | None, float | None, str]] = {
     "relstorage_drain_write_ratio": (None, 0.75, ">="),
     "plone_job_ratio": (None, 0.8, ">="),
     "claim_scale_100k": (None, 1.5, "<="),
+    "dispatch_100k_ratio": (3, 3, "<="),
     "endtoend_ratio": (None, 0.42, ">="),
     "endtoend_grouped_ratio": (None, None, ">="),
     "quota1_ratio": (None, 0.55, ">="),
@@ -93,6 +95,9 @@ class Run:
         self.measure_producers()
         self.measure_postgres()
         self.measure_claims()
+        self.figures |= self.measure(
+            "events with 100,000 handlers", dispatcher.dispatch_scale
+        )
         self.figures |= self.measure(
             "a real Plone job", plonejob.plone_job, self.scaled(200)
         )

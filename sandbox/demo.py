@@ -46,6 +46,11 @@ LOG_LINES = 25
 ALL_JOBS = 1000
 
 
+#: Seconds in which the schedule has to fire so often.
+FIRINGS_SECONDS = 60
+FIRINGS = 3
+
+
 class DemoError(Exception):
     """The demo cannot go on; the text says why."""
 
@@ -79,6 +84,28 @@ def wait_for_jobs(stack: Stack, admin: Visitor) -> dict[str, dict]:
         time.sleep(0.25)
 
 
+def wait_for_firings(stack: Stack, admin: Visitor) -> list[dict]:
+    """Schedule something for each second, wait for some firings, and end it.
+
+    Gives the firings, oldest first. DemoError when that takes too long.
+    """
+    admin.submit("@@every-second", user=EDITOR)
+    deadline = time.monotonic() + FIRINGS_SECONDS
+    while True:
+        firings = admin.json("@@firings.json")
+        done = [each for each in firings if each["status"] == "completed"]
+        if len(done) >= FIRINGS:
+            admin.submit("@@every-second")
+            return list(reversed(done))
+        if time.monotonic() > deadline:
+            raise DemoError(
+                f"A schedule of every second has fired {len(done)} times in "
+                f"{FIRINGS_SECONDS} seconds: {firings}"
+            )
+        stack.check()
+        time.sleep(0.25)
+
+
 def visit(stack: Stack) -> Findings:
     """Queue all, tick, wait for the jobs, and ask what came of it."""
     admin = Visitor.with_password(stack.site_url, ROOT_USER, stack.passwords[ROOT_USER])
@@ -88,10 +115,12 @@ def visit(stack: Stack) -> Findings:
     queued = queue_everything(editor)
     tick = admin.text("@@tick")
     jobs = wait_for_jobs(stack, admin)
+    firings = wait_for_firings(stack, admin)
     return Findings(
         queued=queued,
         jobs=jobs,
         tick=tick,
+        firings=firings,
         pages=editor.json(f"{FOLDER_ID}/@@pages.json"),
         root_pages=admin.json("@@pages.json"),
         records=admin.json("@@records.json"),

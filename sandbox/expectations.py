@@ -12,8 +12,8 @@ from sandbox.demosite.recipes import SERIAL_WORDS
 
 EDITOR = "editor"
 
-#: Seconds after its time in which a held job has to begin when nothing else is to do.
-LATE = 10
+#: Seconds after its time in which a held job has to begin, others before it or not.
+LATE = 30
 
 #: What docutils puts on a page where it did not understand the source.
 COMPLAINTS = ("system message", "system-message", "problematic")
@@ -29,6 +29,8 @@ class Findings:
     jobs: dict[str, dict]
     #: What @@tick answered.
     tick: str
+    #: What a schedule of every second has fired, oldest first.
+    firings: list[dict]
     #: Pages of the folder and of the site root, by id.
     pages: dict[str, dict]
     root_pages: dict[str, dict]
@@ -75,6 +77,7 @@ def lines(findings: Findings) -> Iterator[Line]:
     yield from callback_lines(findings)
     yield delayed_line(findings)
     yield tick_line(findings)
+    yield schedule_line(findings)
     yield users_line(findings)
     yield privacy_line(findings)
 
@@ -168,6 +171,22 @@ def tick_line(findings: Findings) -> Line:
     found = f"{findings.tick}: {'; '.join(ticks) or 'nothing recorded'}"
     is_right = len(ticks) == 1 and found.startswith("OK: by admin, ")
     return Line("tick over HTTP", "OK: recorded once, by admin", found, is_right)
+
+
+def schedule_line(findings: Findings) -> Line:
+    """The schedule: a firing in each second, with one job each, as its user."""
+    moments = [datetime.fromisoformat(each["slot"]) for each in findings.firings]
+    steps = {
+        (later - earlier).total_seconds()
+        for earlier, later in zip(moments, moments[1:], strict=False)
+    }
+    jobs = {each["job"] for each in findings.firings}
+    users = set(findings.recorded("firing"))
+    found = f"{len(jobs)} jobs {', '.join(sorted(users)) or 'that recorded nothing'}"
+    is_right = (
+        steps == {1.0} and len(jobs) == len(moments) and users == {f"by {EDITOR}"}
+    )
+    return Line("schedule", f"a job each second by {EDITOR}", found, is_right)
 
 
 def users_line(findings: Findings) -> Line:

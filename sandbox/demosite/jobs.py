@@ -58,6 +58,13 @@ def divide(folder, dividend: int, divisor: int) -> float:
     return dividend / divisor
 
 
+def record_firing(site) -> str:
+    """What the demo schedules; gives the user as whom it runs."""
+    user = api.user.get_current().getId()
+    records.add(site, "firing", f"by {user}")
+    return user
+
+
 def note_success(site_path: str, result: object) -> None:
     """Callback of a job that went well."""
     records.add(_site_of_callback(site_path), "success", repr(result))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.schedules.interfaces import IScheduler
+from datetime import timedelta
 from plone import api
 from plone.protect import CheckAuthenticator
 from Products.Five.browser import BrowserView
@@ -14,6 +16,10 @@ from zope.component import getUtility
 
 import inspect
 import json
+
+
+#: Name of the schedule of the demo.
+EVERY_SECOND = "every-second"
 
 
 class TryIt(BrowserView):
@@ -83,3 +89,47 @@ class RecordsJSON(BrowserView):
     def __call__(self) -> str:
         self.request.response.setHeader("Content-Type", "application/json")
         return json.dumps(records.read(self.context))
+
+
+class EverySecond(BrowserView):
+    """A form for a schedule that fires every second.
+
+    A POST of ``user`` begins it, as that user, and one without ends it.
+    """
+
+    template = ViewPageTemplateFile("everysecond.pt")
+
+    def __call__(self) -> str:
+        if self.request.method != "POST":
+            return self.template()
+        CheckAuthenticator(self.request)
+        scheduler = getUtility(IScheduler)
+        user = self.request.form.get("user")
+        if user is not None:
+            scheduler.add(
+                EVERY_SECOND,
+                "sandbox.demosite.jobs.record_firing",
+                every=timedelta(seconds=1),
+                user=user,
+                overlap="both",
+            )
+        elif scheduler.get(EVERY_SECOND) is not None:
+            scheduler.remove(EVERY_SECOND)
+        self.request.response.setHeader("Content-Type", "application/json")
+        return json.dumps([info.name for info in scheduler.list()])
+
+
+class FiringsJSON(BrowserView):
+    """What became of the firings of that schedule, newest first."""
+
+    def __call__(self) -> str:
+        self.request.response.setHeader("Content-Type", "application/json")
+        firings = getUtility(IScheduler).firings(EVERY_SECOND)
+        return json.dumps([self._describe(firing) for firing in firings])
+
+    def _describe(self, firing) -> dict[str, str]:
+        return {
+            "slot": firing.slot.isoformat(),
+            "status": firing.status,
+            "job": firing.job_id,
+        }

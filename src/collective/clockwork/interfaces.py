@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collective.clockwork import _
 from zope.interface import Attribute
 from zope.interface import Interface
 from zope.interface.interfaces import IObjectEvent
 from zope.publisher.interfaces.browser import IDefaultBrowserLayer
+from zope.schema import Int
 
 
 class IClockworkLayer(IDefaultBrowserLayer):
@@ -254,6 +256,23 @@ class IQueueReady(IObjectEvent):
 
 
 # --- Ticks (ticks.py). Names and attributes as in collective.timedevents. ---
+
+
+class ITickSettings(Interface):
+    """What a site's registry holds for ticks; the prefix is `collective.clockwork`."""
+
+    tick_interval = Int(
+        title=_("Interval of ticks"),
+        description=_(
+            "Seconds from one tick to the next. Calls of @@tick that come earlier send "
+            "no event. With 0 each call sends one."
+        ),
+        # What collective.timedevents promised; it had 10.
+        default=300,
+        min=0,
+        # A year: more is a slip, and DateTime cannot count without end.
+        max=366 * 24 * 60 * 60,
+    )
 
 
 class ITickEvent(Interface):

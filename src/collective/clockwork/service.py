@@ -59,6 +59,15 @@ class JobDescription(NamedTuple):
     kwargs: dict[str, Any]
 
 
+def queues_connection(site: Any) -> Any:
+    """To the queues' database, in the transaction of this site."""
+    root = site.getPhysicalRoot()
+    database = queryUtility(IAsyncDatabase)
+    if database is None:
+        return root._p_jar
+    return root._p_jar.get_connection(database.database_name)
+
+
 def makeJob(func: Callable, context: Any, *args: Any, **kwargs: Any) -> JobDescription:
     """Describe a call for the methods that queue batches. As in plone.app.async."""
     return JobDescription(func, context, args, kwargs)
@@ -269,11 +278,7 @@ class AsyncService:
 
     def _connection(self) -> Any:
         """To the queues' database, in the transaction of the current site."""
-        root = identity.current_site().getPhysicalRoot()
-        database = queryUtility(IAsyncDatabase)
-        if database is None:
-            return root._p_jar
-        return root._p_jar.get_connection(database.database_name)
+        return queues_connection(identity.current_site())
 
     def _job(self, id: str) -> SiteJob | None:
         """The job of the current site with this id, whoever asks."""

@@ -6,8 +6,9 @@ Zope's event                     what happens
 ``IDatabaseOpenedWithRoot``      the ``IInitAsync`` utility is asked (``config``):
                                  the queues' database is registered, and its
                                  queues are made if they aren't there
-``IProcessStarting``             in a worker: the dispatcher starts, and the
-                                 monitor if zope.conf asks for it
+``IProcessStarting``             in a worker: the dispatcher starts, the thread
+                                 that looks after the schedules, and the monitor if
+                                 zope.conf asks for it
 ===============================  ==============================================
 
 The second event comes in processes that serve, ``clockwork-worker`` among them,
@@ -27,6 +28,7 @@ from collective.clockwork.engine.subscribers import queue_installer
 from collective.clockwork.engine.subscribers import ThreadedDispatcherInstaller
 from collective.clockwork.interfaces import IAsyncDatabase
 from collective.clockwork.interfaces import IInitAsync
+from collective.clockwork.schedules import scheduler
 from collective.clockwork.service import ensure_default_quota
 from transaction import TransactionManager
 from typing import Any
@@ -136,4 +138,5 @@ def start_worker(event: Any) -> None:
     except Exception:
         logger.exception("The worker could not be started: this process runs no jobs")
         return
+    scheduler.start(database)
     monitorport.start(database)

@@ -7,6 +7,8 @@ Two kinds, as in collective.timedevents:
 - ``@@tick_fifteen``, ``@@tick_hourly``, ``@@tick_daily``, ``@@tick_weekly`` and
   ``@@tick_monthly`` send their event at each call; the timing is the caller's.
 
+``send_tick`` and the other functions of this kind do the same in jobs, for schedules.
+
 Not here: what calls these views, and the queue. A subscriber that has much to do
 queues a job.
 
@@ -17,261 +19,84 @@ to answer cron without any set-up of its own, as it did with collective.timedeve
 
 from __future__ import annotations
 
-from Acquisition import aq_base
 from Acquisition import aq_chain
 from Acquisition import aq_inner
-from BTrees.OOBTree import OOBTree
-from collections.abc import Callable
-from collections.abc import Iterator
 from collections.abc import Mapping
 from collective.clockwork.interfaces import IIntervalTicks
-from collective.clockwork.interfaces import IIntervalTicks15Event
-from collective.clockwork.interfaces import IIntervalTicksDailyEvent
-from collective.clockwork.interfaces import IIntervalTicksGenericEvent
-from collective.clockwork.interfaces import IIntervalTicksHourlyEvent
-from collective.clockwork.interfaces import IIntervalTicksMonthlyEvent
-from collective.clockwork.interfaces import IIntervalTicksWeeklyEvent
-from collective.clockwork.interfaces import ITickEvent
+from collective.clockwork.interfaces import ITickSettings
+from collective.clockwork.tickevents import IntervalTicks15Event
+from collective.clockwork.tickevents import IntervalTicksDailyEvent
+from collective.clockwork.tickevents import IntervalTicksGenericEvent
+from collective.clockwork.tickevents import IntervalTicksHourlyEvent
+from collective.clockwork.tickevents import IntervalTicksMonthlyEvent
+from collective.clockwork.tickevents import IntervalTicksWeeklyEvent
+from collective.clockwork.tickevents import logger
+from collective.clockwork.tickevents import LOGGING_LEVEL
+from collective.clockwork.tickevents import logging_level
+from collective.clockwork.tickevents import notify_each
+from collective.clockwork.tickevents import tick_logger
+from collective.clockwork.tickevents import TickEvent
+from collective.clockwork.ticktimes import FORGET_AFTER
+from collective.clockwork.ticktimes import ROOT_KEY
+from collective.clockwork.ticktimes import TickTimes
 from DateTime import DateTime
-from datetime import timedelta
-from persistent import Persistent
+from functools import cached_property
 from plone.protect.interfaces import IDisableCSRFProtection
+from plone.registry.interfaces import IRegistry
 from Products.Five.browser import BrowserView
-from transaction.interfaces import DoomedTransaction
-from transaction.interfaces import TransientError
 from types import MappingProxyType
 from typing import Any
-from zope.component import getSiteManager
+from zope.component import getMultiAdapter
+from zope.component import queryUtility
+from zope.component.hooks import site
+from zope.component.interfaces import ISite
+from zope.globalrequest import getRequest
 from zope.interface import alsoProvides
 from zope.interface import implementer
-from zope.interface import providedBy
 
-import logging
-import os
 import time
-import transaction
-import zope.component.event
-import zope.event
 
 
-logger = logging.getLogger(__name__)
+#: Name of the record in a site's registry that holds the interval, in seconds.
+INTERVAL_RECORD = "collective.clockwork.tick_interval"
 
-#: Key in the root of each database that holds ticked objects, see `TickTimes`.
-ROOT_KEY = "collective.clockwork.ticks"
+#: Seconds, without that record.
+DEFAULT_INTERVAL = ITickSettings["tick_interval"].default
 
 #: `@@tick` fires when this part of the interval has passed, so that a trigger that
 #: comes once per interval, now and then a little early, is not turned away.
 #: As in collective.timedevents.
 DUE_FRACTION = 0.9
 
-#: A timing record that has been due for longer than this belongs to an object that
-#: is gone or that nobody ticks any more, and is dropped.
-FORGET_AFTER = timedelta(days=30)
-
 #: `DateTime` counts in days.
 SECONDS_PER_DAY = 86400
 
-LEVELS = {
-    name: getattr(logging, name)
-    for name in ("DEBUG", "INFO", "WARNING", "WARN", "ERROR", "CRITICAL", "FATAL")
-}
 
+def tick_interval(context: Any) -> float:
+    """Seconds from one `ITickEvent` to the next, as the context's site has set it.
 
-def logging_level(environ: Mapping[str, str]) -> int:
-    """The level named by TICK_LOGGER_LEVEL in any case, INFO when it is not set.
-
-    An unknown name is logged as a warning, and INFO is used.
+    300 where our profile is not installed, and on the Zope root.
     """
-    name = environ.get("TICK_LOGGER_LEVEL") or "INFO"
-    level = LEVELS.get(name.strip().upper())
-    if level is None:
-        logger.warning(
-            "TICK_LOGGER_LEVEL is %r and has to be one of %s. INFO is used.",
-            name,
-            ", ".join(LEVELS),
-        )
-        return logging.INFO
-    return level
-
-
-LOGGING_LEVEL = logging_level(os.environ)
-
-
-@implementer(ITickEvent)
-class TickEvent:
-    """See `ITickEvent`. Both moments are given as anything `DateTime` takes."""
-
-    def __init__(self, date_time: Any, next_tick: Any):
-        self.date_time = DateTime(date_time)
-        self.next_tick = DateTime(next_tick)
-
-    @property
-    def last_tick(self) -> DateTime:
-        return self.date_time
-
-
-@implementer(IIntervalTicksGenericEvent)
-class IntervalTicksGenericEvent:
-    """See `IIntervalTicksGenericEvent`."""
-
-    def __init__(self, context: Any):
-        self.context = context
-
-
-@implementer(IIntervalTicks15Event)
-class IntervalTicks15Event(IntervalTicksGenericEvent):
-    """Fifteen minutes have passed."""
-
-
-@implementer(IIntervalTicksHourlyEvent)
-class IntervalTicksHourlyEvent(IntervalTicksGenericEvent):
-    """An hour has passed."""
-
-
-@implementer(IIntervalTicksDailyEvent)
-class IntervalTicksDailyEvent(IntervalTicksGenericEvent):
-    """A day has passed."""
-
-
-@implementer(IIntervalTicksWeeklyEvent)
-class IntervalTicksWeeklyEvent(IntervalTicksGenericEvent):
-    """A week has passed."""
-
-
-@implementer(IIntervalTicksMonthlyEvent)
-class IntervalTicksMonthlyEvent(IntervalTicksGenericEvent):
-    """A month has passed."""
-
-
-def tick_logger(tick_event: ITickEvent) -> None:
-    """Log the moment of an `ITickEvent`."""
-    logger.log(LOGGING_LEVEL, "tick at %s", tick_event.date_time.ISO())
-
-
-def notify_each(event: Any) -> None:
-    """Send `event` to all its subscribers, each in a savepoint of its own.
-
-    What a subscriber that raises has written is rolled back, and its name and
-    traceback are logged; the others still run. A `TransientError`, such as a
-    conflict, is raised, as the publisher has to repeat the whole request then.
-    DoomedTransaction is raised if a subscriber dooms the transaction.
-    """
-    for subscriber in _subscribers(event):
-        savepoint = transaction.savepoint(optimistic=True)
-        try:
-            subscriber(event)
-        except TransientError:
-            raise
-        except Exception:
-            logger.exception(
-                "The subscriber %s failed on %s. What it wrote is rolled back; "
-                "the other subscribers are called.",
-                _dotted_name(subscriber),
-                type(event).__name__,
-            )
-            savepoint.rollback()
-        if transaction.isDoomed():
-            # The publisher would abort without a word and answer 200.
-            raise DoomedTransaction(
-                f"The subscriber {_dotted_name(subscriber)} doomed the transaction: "
-                "nothing of this tick is stored."
-            )
-
-
-def _subscribers(event: Any) -> Iterator[Callable[[Any], object]]:
-    # All registered handlers hang on a single zope.event subscriber, within which
-    # the first exception would end the calls.
-    for subscriber in list(zope.event.subscribers):
-        if subscriber is zope.component.event.dispatch:
-            required = (providedBy(event),)
-            yield from getSiteManager().adapters.subscriptions(required, None)
-        else:
-            yield subscriber
-
-
-def _dotted_name(subscriber: Callable[[Any], object]) -> str:
-    function = getattr(subscriber, "func", subscriber)
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
-
-
-class TickTimes:
-    """When `@@tick` last fired on `context`, kept in the context's database.
-
-    All records of a database are in one `OOBTree` at `ROOT_KEY` of its root: oid of
-    the ticked object to the plain tuple (last tick in seconds since the epoch,
-    interval in seconds). Written by a tick that fires, and by nothing else. Two
-    transactions that write the record of one object conflict, which is what makes
-    two simultaneous ticks fire once; records of different objects are merged by the
-    BTree's conflict resolution.
-
-    Not an annotation, because the Zope root takes none, a copy of the object would
-    inherit it, and a database is to stay readable without this package. By oid and
-    not by URL or path, so that a site under two host names has one timer, which a
-    rename keeps and a copy does not get.
-
-    An object that is not stored itself has the timer of its nearest stored parent.
-    """
-
-    def __init__(self, context: Any):
-        self.context = context
-        self.stored = _nearest_stored(context)
-
-    def get(self) -> float | None:
-        """Seconds since the epoch; None if there was no tick."""
-        if self.stored is None:
-            return None
-        times = self.stored._p_jar.root().get(ROOT_KEY, {})
-        last, _interval = times.get(self.stored._p_oid, (None, None))
-        return last
-
-    def set(self, last: float, interval: float) -> None:
-        """Record a tick, both in seconds; ValueError for an object nowhere stored."""
-        if self.stored is None:
-            raise ValueError(
-                f"{self.context!r} cannot be ticked: neither it nor a parent of it "
-                "is stored in a database. Call @@tick on a site or on the Zope root."
-            )
-        root = self.stored._p_jar.root()
-        if ROOT_KEY not in root:
-            root[ROOT_KEY] = OOBTree()
-        times = root[ROOT_KEY]
-        if self.stored._p_oid not in times:
-            _drop_forgotten(times)
-        times[self.stored._p_oid] = (last, interval)
-
-    def remove(self) -> None:
-        """Forget the last tick: the next call of `@@tick` fires."""
-        if self.get() is not None:
-            del self.stored._p_jar.root()[ROOT_KEY][self.stored._p_oid]
-
-
-def _nearest_stored(context: Any) -> Persistent | None:
-    if isinstance(aq_base(context), Persistent) and aq_base(context)._p_jar is None:
-        # Made in this transaction: a savepoint gives it its oid.
-        transaction.savepoint(optimistic=True)
-    for parent in aq_chain(aq_inner(context)):
-        base = aq_base(parent)
-        if getattr(base, "_p_jar", None) is not None:
-            return base
-    return None
-
-
-def _drop_forgotten(times: OOBTree) -> None:
-    oldest = time.time() - FORGET_AFTER.total_seconds()
-    forgotten = [
-        oid for oid, (last, interval) in times.items() if last + interval < oldest
-    ]
-    for oid in forgotten:
-        del times[oid]
+    chain = aq_chain(aq_inner(context))
+    nearest = next((parent for parent in chain if ISite.providedBy(parent)), None)
+    # A registry is not found from within another site.
+    with site(nearest):
+        registry = queryUtility(IRegistry, default={})
+        interval = registry.get(INTERVAL_RECORD)
+    return DEFAULT_INTERVAL if interval is None else interval
 
 
 class TickTriggerView(BrowserView):
     """`@@tick`: sends an `ITickEvent`, at most one per interval and context."""
 
-    #: Seconds from one tick to the next. A negative number counts as 0, with which
-    #: every call fires. collective.timedevents promised 300 and had 10.
-    interval: float = 300
+    @cached_property
+    def interval(self) -> float:
+        """Seconds from one tick to the next, see `tick_interval`.
+
+        A subclass may have a number instead, as in collective.timedevents. A negative
+        one counts as 0, with which every call fires.
+        """
+        return tick_interval(self.context)
 
     def __call__(self) -> str:
         """Answer OK, whether an event was due or not. As in collective.timedevents."""
@@ -349,26 +174,64 @@ class IntervalTicksView(BrowserView):
     """See `IIntervalTicks`. Each call sends its event and says so."""
 
     def fifteenMinutes(self) -> str:
-        return self._send(IntervalTicks15Event(self.context))
+        return self._send(IntervalTicks15Event)
 
     def hourly(self) -> str:
-        return self._send(IntervalTicksHourlyEvent(self.context))
+        return self._send(IntervalTicksHourlyEvent)
 
     def daily(self) -> str:
-        return self._send(IntervalTicksDailyEvent(self.context))
+        return self._send(IntervalTicksDailyEvent)
 
     def weekly(self) -> str:
-        return self._send(IntervalTicksWeeklyEvent(self.context))
+        return self._send(IntervalTicksWeeklyEvent)
 
     def monthly(self) -> str:
-        return self._send(IntervalTicksMonthlyEvent(self.context))
+        return self._send(IntervalTicksMonthlyEvent)
 
-    def _send(self, event: IntervalTicksGenericEvent) -> str:
+    def _send(self, event_class: type[IntervalTicksGenericEvent]) -> str:
         _allow_writes(self.request)
-        path = "/".join(self.context.getPhysicalPath())
-        logger.log(LOGGING_LEVEL, "%s on %s", type(event).__name__, path or "/")
-        notify_each(event)
+        _send(event_class, self.context)
         return f"done: {time.strftime('%Y%m%d-%H:%M')}"
+
+
+def send_tick(context: Any) -> bool:
+    """Send an `ITickEvent` if it is due; whether it was. For schedules.
+
+    It is what the view `@@tick` of this context does, with its interval and its record
+    of the last tick: whoever calls that view besides makes no more events of it.
+    """
+    return getMultiAdapter((context, getRequest()), name="tick").tick()
+
+
+def send_fifteen(context: Any) -> None:
+    """Send an `IIntervalTicks15Event`. For schedules, as are the next four."""
+    _send(IntervalTicks15Event, context)
+
+
+def send_hourly(context: Any) -> None:
+    """Send an `IIntervalTicksHourlyEvent`."""
+    _send(IntervalTicksHourlyEvent, context)
+
+
+def send_daily(context: Any) -> None:
+    """Send an `IIntervalTicksDailyEvent`."""
+    _send(IntervalTicksDailyEvent, context)
+
+
+def send_weekly(context: Any) -> None:
+    """Send an `IIntervalTicksWeeklyEvent`."""
+    _send(IntervalTicksWeeklyEvent, context)
+
+
+def send_monthly(context: Any) -> None:
+    """Send an `IIntervalTicksMonthlyEvent`."""
+    _send(IntervalTicksMonthlyEvent, context)
+
+
+def _send(event_class: type[IntervalTicksGenericEvent], context: Any) -> None:
+    path = "/".join(context.getPhysicalPath())
+    logger.log(LOGGING_LEVEL, "%s on %s", event_class.__name__, path or "/")
+    notify_each(event_class(context))
 
 
 def _allow_writes(request: Any) -> None:
@@ -376,3 +239,33 @@ def _allow_writes(request: Any) -> None:
     # still 200. Cron has no token to send. What a forged link can do is a tick.
     alsoProvides(request, IDisableCSRFProtection)
     request.response.setHeader("Cache-Control", "no-store")
+
+
+__all__ = [
+    "DUE_FRACTION",
+    "FORGET_AFTER",
+    "INTERVAL_RECORD",
+    "IntervalTicks15Event",
+    "IntervalTicksDailyEvent",
+    "IntervalTicksGenericEvent",
+    "IntervalTicksHourlyEvent",
+    "IntervalTicksMonthlyEvent",
+    "IntervalTicksView",
+    "IntervalTicksWeeklyEvent",
+    "LOGGING_LEVEL",
+    "ROOT_KEY",
+    "TickEvent",
+    "TickTimes",
+    "TickTriggerView",
+    "logger",
+    "logging_level",
+    "notify_each",
+    "send_daily",
+    "send_fifteen",
+    "send_hourly",
+    "send_monthly",
+    "send_tick",
+    "send_weekly",
+    "tick_interval",
+    "tick_logger",
+]

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from App.config import getConfiguration
 from App.config import setConfiguration
+from collective.clockwork import clockthread
 from collective.clockwork import monitorport
 from collective.clockwork.engine import dispatcher
 from collective.clockwork.engine import instanceuuid
 from collective.clockwork.engine.supervisor import supervise
+from collective.clockwork.schedules import scheduler
 from ZEO.Exceptions import ClientDisconnected
 from Zope2.Startup import get_wsgi_starter
 from Zope2.Startup.handlers import handleWSGIConfig
@@ -75,6 +77,8 @@ class Worker:
             logger.info("Stopped before the start was complete.")
             return 0
         finally:
+            clockthread.stop()
+            scheduler.stop()
             stop_dispatchers(self.grace)
             monitorport.stop()
             close_databases()

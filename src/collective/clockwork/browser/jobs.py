@@ -54,6 +54,14 @@ BATCHES = {
     "collective.clockwork.engine.compose.run_parallel": _("Batch, side by side"),
 }
 
+#: The pages of the control panel, in the order of their links.
+PANELS = {
+    "@@background-jobs": _("All background jobs"),
+    "@@background-queues": _("Queues and quotas"),
+    "@@background-schedules": _("Schedules"),
+    "@@background-ticks": _("Ticks"),
+}
+
 #: How many jobs the list shows at most, the newest ones.
 PAGE_SIZE = 100
 
@@ -76,6 +84,9 @@ class JobPage(BrowserView):
     escape it.
     """
 
+    #: Links to the pages of the control panel.
+    navigation = ViewPageTemplateFile("navigation.pt")
+
     @property
     def service(self) -> IAsyncService:
         """The service, which alone knows the jobs of this site."""
@@ -90,6 +101,17 @@ class JobPage(BrowserView):
         given = {name: value for name, value in query.items() if value}
         address = f"{self.context.absolute_url()}/{view}"
         return f"{address}?{urlencode(given)}" if given else address
+
+    def panels(self) -> list[dict]:
+        """The pages of the control panel: title, address, and whether it is this."""
+        return [
+            {
+                "title": title,
+                "url": self.url(view),
+                "current": view[2:] == self.__name__,
+            }
+            for view, title in PANELS.items()
+        ]
 
     def resource_url(self, name: str) -> str:
         """The address of a style sheet or script of ours.
@@ -174,9 +196,15 @@ class JobPage(BrowserView):
 
     def duration(self, job: JobInfo) -> str | None:
         """How long an ended job ran, as "0.4 s", "3 min 20 s" or "2 h 5 min"."""
-        if job.started is None or job.ended is None:
+        return self.time_between(job.started, job.ended)
+
+    def time_between(
+        self, began: datetime | None, ended: datetime | None
+    ) -> str | None:
+        """How long that is, like `duration`; None if one of them is not known."""
+        if began is None or ended is None:
             return None
-        seconds = max(0.0, (job.ended - job.started).total_seconds())
+        seconds = max(0.0, (ended - began).total_seconds())
         if seconds < 0.05:
             return "< 0.1 s"
         if seconds < 10:

@@ -6,7 +6,8 @@ Three storeys, imports go down only, and small files:
 - the middle (service, ticks, worker ...) may import the engine, and Plone;
 - the top (pages, REST, command line) imports the middle, never the engine, and is
   imported by nobody;
-- ``eventdispatcher`` stands beside and imports nothing of ours.
+- ``eventdispatcher`` stands beside and imports nothing of ours;
+- ``collective.timedevents`` has nothing but names of the middle; nobody imports it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ ROOT = Path(collective.clockwork.__file__).parent
 MODULES = sorted(
     path for path in ROOT.rglob("*.py") if "tests" not in path.relative_to(ROOT).parts
 )
-FILES = sorted(ROOT.rglob("*.py"))
+OLD_TICKS = "collective.timedevents"
+OLD_TICKS_MODULES = sorted((ROOT.parent / "timedevents").rglob("*.py"))
+FILES = sorted(ROOT.rglob("*.py")) + OLD_TICKS_MODULES
 
 #: What belongs where; every other module of ours is in the middle.
 ENGINE = {"engine"}
@@ -41,7 +44,7 @@ ALLOWED = {
     "package": set(),
     "beside": set(),
     "engine": {"package", "engine"},
-    "middle": {"package", "engine", "middle"},
+    "middle": {"package", "engine", "middle", "beside"},
     "top": {"package", "middle"},
 }
 
@@ -81,6 +84,14 @@ FOREIGN_TO_ENGINE = {
 
 PACKAGE_MAY_IMPORT = {"zope.i18nmessageid"}
 BESIDE_MAY_IMPORT = {"twisted", "zope.interface"}
+#: What imports the event dispatcher, and so needs Twisted, which is an extra.
+USERS_OF_BESIDE = {"eventbridges"}
+
+OLD_TICKS_MAY_IMPORT = {
+    OLD_TICKS,
+    f"{PACKAGE}.interfaces",
+    f"{PACKAGE}.ticks",
+}
 
 MAX_LINES = 500
 VAGUE_NAMES = {"common", "helper", "helpers", "misc", "util", "utils"}
@@ -98,7 +109,7 @@ class Import:
     late: bool
 
     def __str__(self) -> str:
-        return f"{self.file.relative_to(ROOT)}:{self.line} imports {self.name}"
+        return f"{self.file.relative_to(ROOT.parent)}:{self.line} imports {self.name}"
 
 
 def dotted_name(path: Path) -> str:
@@ -236,10 +247,43 @@ def test_the_package_itself_imports_nothing_but_its_message_factory():
 
 
 def test_the_event_dispatcher_imports_nothing_but_twisted_and_zope_interface():
+    itself = {f"{PACKAGE}.{name}" for name in BESIDE}
     broken = [
         found
         for found in imports_of("beside")
-        if not is_standard(found.name) and not within(found.name, BESIDE_MAY_IMPORT)
+        if not is_standard(found.name)
+        and not within(found.name, BESIDE_MAY_IMPORT | itself)
+    ]
+    assert not broken, show(broken)
+
+
+def test_only_the_bridges_import_the_event_dispatcher():
+    users = {
+        part(dotted_name(found.file))
+        for path in MODULES
+        for found in list_imports(path)
+        if is_ours(found.name) and storey(found.name) == "beside"
+    }
+    assert users - BESIDE == USERS_OF_BESIDE
+
+
+def test_the_old_names_of_ticks_are_names_of_the_middle():
+    broken = [
+        found
+        for path in OLD_TICKS_MODULES
+        for found in list_imports(path)
+        if not is_standard(found.name) and not within(found.name, OLD_TICKS_MAY_IMPORT)
+    ]
+    assert OLD_TICKS_MODULES
+    assert not broken, show(broken)
+
+
+def test_none_of_ours_imports_the_old_names_of_ticks():
+    broken = [
+        found
+        for path in MODULES
+        for found in list_imports(path)
+        if within(found.name, {OLD_TICKS})
     ]
     assert not broken, show(broken)
 
@@ -257,7 +301,7 @@ def test_no_module_but_tests_imports_tests():
 
 def test_no_file_is_longer_than_the_limit():
     lengths = {
-        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        str(path.relative_to(ROOT.parent)): path.read_text("utf-8").count("\n")
         for path in FILES
     }
     too_long = {name: lines for name, lines in lengths.items() if lines > MAX_LINES}

@@ -9,6 +9,11 @@ from pathlib import Path
 #: A storage that goes with its process.
 IN_MEMORY = "<mappingstorage>\n  </mappingstorage>"
 
+#: What takes most of the time of a start: the ZCML of all products, Plone among them.
+PRODUCTS = """\
+<five:loadProducts file="meta.zcml" />
+  <five:loadProducts />"""
+
 ZOPE_CONF = """\
 instancehome {home}
 <zodb_db main>
@@ -25,8 +30,7 @@ SITE_ZCML = """\
     >
 
   <include package="Zope2.App" />
-  <five:loadProducts file="meta.zcml" />
-  <five:loadProducts />
+  {products}
   <include
       package="collective.clockwork"
       file="{file}"
@@ -36,10 +40,17 @@ SITE_ZCML = """\
 """
 
 
-def write(home: Path, file="single_db_worker.zcml", more="", storage=IN_MEMORY) -> Path:
+def write(
+    home: Path,
+    file="single_db_worker.zcml",
+    more="",
+    storage=IN_MEMORY,
+    products=PRODUCTS,
+) -> Path:
     """Write a zope.conf whose site.zcml includes this file of ours."""
     (home / "etc").mkdir()
-    (home / "etc" / "site.zcml").write_text(SITE_ZCML.format(file=file))
+    site = SITE_ZCML.format(file=file, products=products)
+    (home / "etc" / "site.zcml").write_text(site)
     path = home / "zope.conf"
     path.write_text(ZOPE_CONF.format(home=home, more=more, storage=storage))
     return path

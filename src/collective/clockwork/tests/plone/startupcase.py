@@ -5,6 +5,7 @@ from __future__ import annotations
 from collective.clockwork import monitorport
 from collective.clockwork.engine import dispatcher
 from collective.clockwork.engine.testing import tear_down_dispatcher
+from collective.clockwork.schedules import scheduler
 from collective.clockwork.testing import COLLECTIVE_CLOCKWORK_FIXTURE
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
 from plone.app.testing import popGlobalRegistry
@@ -49,6 +50,7 @@ class StartupTestCase(ServiceTestCase):
 
     def stop_worker(self):
         transaction.abort()
+        scheduler.stop()
         for each in dispatcher.all_dispatchers():
             tear_down_dispatcher(each)
             dispatcher.pop(each.UUID)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.schedules.interfaces import IScheduler
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.codeblocks import named_blocks
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
@@ -105,6 +106,16 @@ class ReadmeTests(ServiceTestCase):
         with self.assertLogs("my.addon", "WARNING") as logs:
             drain()
         self.assertIn("no new page", logs.output[0])
+
+    def test_each_night(self):
+        self.run_block("nightly.py")
+        scheduler = getUtility(IScheduler)
+        at = scheduler.get("report").next
+        self.assertEqual((2, 30), (at.hour, at.minute))
+        scheduler.run_now("report")
+        transaction.commit()
+        drain()
+        self.assertIn("report-2028", self.folder)
 
     def test_every_quarter_of_an_hour(self):
         names = {name: self.names[name] for name in ("getUtility", "IAsyncService")}

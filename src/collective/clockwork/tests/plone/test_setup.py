@@ -20,6 +20,9 @@ import unittest
 ADD_ON = "collective.clockwork"
 PERMISSION = "collective.clockwork: Manage background jobs"
 
+#: Configlets: the name of each is that of its page.
+ENTRIES = {"background-jobs": "Background jobs", "background-schedules": "Schedules"}
+
 
 class SetupTestCase(unittest.TestCase):
     layer = COLLECTIVE_CLOCKWORK_INTEGRATION_TESTING
@@ -54,13 +57,14 @@ class TestInstalled(SetupTestCase):
             ["Manager", "Site Administrator"], self.roles_with_permission()
         )
 
-    def test_the_control_panel_has_an_entry(self):
-        entry = self.configlets()["background-jobs"]
-        self.assertEqual("Background jobs", entry.title)
-        self.assertEqual(
-            "string:${portal_url}/@@background-jobs", entry.getActionExpression()
-        )
-        self.assertEqual((PERMISSION,), tuple(entry.permissions))
+    def test_the_control_panel_has_its_entries(self):
+        for name, title in ENTRIES.items():
+            entry = self.configlets()[name]
+            self.assertEqual(title, entry.title)
+            self.assertEqual(
+                f"string:${{portal_url}}/@@{name}", entry.getActionExpression()
+            )
+            self.assertEqual((PERMISSION,), tuple(entry.permissions))
 
     def test_an_editor_does_not_get_the_entry(self):
         panel = self.portal.portal_controlpanel
@@ -99,8 +103,8 @@ class TestUninstalled(SetupTestCase):
     def test_the_layer_is_gone(self):
         self.assertNotIn(IClockworkLayer, registered_layers())
 
-    def test_the_entry_in_the_control_panel_is_gone(self):
-        self.assertNotIn("background-jobs", self.configlets())
+    def test_the_entries_in_the_control_panel_are_gone(self):
+        self.assertFalse(ENTRIES.keys() & self.configlets().keys())
 
     def test_what_was_queued_stays(self):
         self.assertIn("", self.portal._p_jar.root()[KEY])

@@ -62,7 +62,9 @@ class TimingTests(unittest.TestCase):
         self.addCleanup(self.database.close)
 
     def test_default_interval_is_the_promised_300_seconds(self):
-        self.assertEqual(ticks.TickTriggerView.interval, 300)
+        site = self.database.connection.root()["site"]
+        view = ticks.TickTriggerView(site, TestRequest())
+        self.assertEqual(view.getInterval(), 300)
 
     def test_first_call_fires_and_a_second_at_once_does_not(self):
         self.assertIsNone(self.database.view().getLastTick())
@@ -144,6 +146,18 @@ class TimingTests(unittest.TestCase):
         self.assertTrue(self.database.view("site").tick())
         self.assertTrue(self.database.view("other").tick())
         self.assertFalse(self.database.view("other").tick())
+
+    def test_objects_of_two_databases_have_the_same_oid_and_two_timers(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        other = Database(folder.name)
+        self.addCleanup(other.close)
+        sites = [each.connection.root()["site"] for each in (self.database, other)]
+        self.assertEqual(sites[0]._p_oid, sites[1]._p_oid)
+
+        self.assertTrue(tick_view(sites[0]).tick())
+        self.assertTrue(tick_view(sites[1]).tick())
+        self.assertEqual((1, 1), (len(self.database.records()), len(other.records())))
 
     def test_a_renamed_object_keeps_its_timing_and_a_copy_has_none(self):
         root = self.database.connection.root()

@@ -17,9 +17,11 @@ from collective.clockwork.tests.plone.ticking import write_first
 from collective.clockwork.tests.plone.ticking import write_last
 from DateTime import DateTime
 from functools import partial
+from plone import api
 from plone.app.testing import setRoles
 from plone.app.testing import TEST_USER_ID
 from transaction.interfaces import DoomedTransaction
+from transaction.interfaces import TransactionError
 from ZODB.POSException import ConflictError
 from zope.component import getMultiAdapter
 from zope.component.hooks import getSite
@@ -27,9 +29,22 @@ from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
 
 import logging
+import os
+import subprocess
+import sys
 import transaction
 import unittest
 import zope.event
+
+
+#: In a process of its own, because the level is read once.
+LOG_A_TICK = """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+logging.getLogger("collective.clockwork.ticks").setLevel("DEBUG")
+from collective.clockwork import ticks
+ticks.tick_logger(ticks.TickEvent("2026/11/21 05:00:00 UTC", 0))
+"""
 
 
 class EventTests(unittest.TestCase):
@@ -87,6 +102,23 @@ class LoggingLevelTests(unittest.TestCase):
         self.assertIn("'loud'", logs.output[0])
         self.assertIn("DEBUG, INFO", logs.output[0])
 
+    def test_it_is_taken_from_the_environment_and_a_wrong_one_stops_nothing(self):
+        for name, expected in (
+            ("debug", ["DEBUG"]),
+            ("loud", ["WARNING", "INFO"]),
+        ):
+            environ = {**os.environ, "TICK_LOGGER_LEVEL": name}
+            answer = subprocess.run(
+                [sys.executable, "-c", LOG_A_TICK],
+                env=environ,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            lines = answer.stdout.splitlines()
+            self.assertEqual(expected, [line.split()[0] for line in lines])
+            self.assertIn("tick at 2026-11-21", lines[-1])
+
 
 class SubscriberTests(unittest.TestCase):
     layer = TICKS_INTEGRATION
@@ -116,6 +148,18 @@ class SubscriberTests(unittest.TestCase):
         for name in VIEW_NAMES:
             with self.subTest(name), self.assertRaises(Unauthorized):
                 self.portal.restrictedTraverse(f"@@{name}")
+
+    def test_a_manager_of_a_folder_may_tick_it_and_not_the_site(self):
+        folder = api.content.create(self.portal, "Folder", "folder")
+        setRoles(self.portal, TEST_USER_ID, ["Member"])
+        folder.manage_setLocalRoles(TEST_USER_ID, ["Manager"])
+        events = []
+        with subscribed(events.append):
+            self.assertEqual(folder.restrictedTraverse("@@tick")(), "OK")
+            with self.assertRaises(Unauthorized):
+                self.portal.restrictedTraverse("@@tick")
+
+        self.assertEqual(1, len(events))
 
     def test_the_first_tick_calls_the_handler_and_a_second_at_once_does_not(self):
         events = []
@@ -267,5 +311,15 @@ class FailingSubscriberTests(unittest.TestCase):
         with (
             subscribed(doom),
             self.assertRaisesRegex(DoomedTransaction, "doom doomed"),
+        ):
+            self.view.tick()
+
+    def test_an_aborted_transaction_is_an_error_that_names_the_subscriber(self):
+        def abort(event):
+            transaction.abort()
+
+        with (
+            subscribed(abort),
+            self.assertRaisesRegex(TransactionError, "abort aborted"),
         ):
             self.view.tick()

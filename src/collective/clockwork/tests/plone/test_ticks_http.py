@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from AccessControl import getSecurityManager
 from BTrees.OOBTree import OOBTree
 from collective.clockwork import interfaces
 from collective.clockwork import ticks
@@ -27,10 +28,12 @@ from plone.app.testing import TEST_USER_PASSWORD
 from plone.testing import zca
 from plone.testing.zope import STARTUP
 from Products.Five.browser import BrowserView
+from transaction.interfaces import IDataManager
 from ZODB.POSException import ConflictError
 from zope.component import getMultiAdapter
 from zope.component.hooks import getSite
 from zope.configuration import xmlconfig
+from zope.interface import implementer
 from zope.publisher.browser import TestRequest
 
 import os
@@ -41,6 +44,10 @@ import tempfile
 import threading
 import transaction
 import unittest
+
+
+#: What ``collective.clockwork.ticks`` loads of ours, in this order.
+TICK_MODULES = ("interfaces", "tickevents", "ticktimes", "ticks")
 
 
 class HTTPTests(HTTPTestCase):
@@ -178,6 +185,72 @@ class HTTPTests(HTTPTestCase):
         self.assertEqual(answer.status_code, 500)
         self.assertIsNone(self.last_tick())
 
+    def test_a_subscriber_that_commits_and_fails_keeps_no_other_from_running(self):
+        def commit_and_fail(event):
+            write_first(event)
+            transaction.commit()
+            write_and_fail(event)
+
+        with (
+            subscribed(commit_and_fail, write_last),
+            self.assertLogs(ticks.logger, "ERROR") as logs,
+        ):
+            answer = self.get(f"{self.site}/@@tick")
+
+        self.assertEqual(answer.status_code, 200)
+        self.assertIn("commit_and_fail failed on TickEvent", logs.output[0])
+        self.assertEqual(self.attribute("first"), "written")
+        self.assertIsNone(self.attribute("broken"))
+        self.assertEqual(self.attribute("last"), "written")
+        self.assertIsNotNone(self.last_tick())
+
+    def test_a_subscriber_that_aborts_fails_the_tick(self):
+        def abort(event):
+            transaction.abort()
+
+        def abort_and_fail(event):
+            transaction.abort()
+            raise RuntimeError
+
+        for handler in (abort, abort_and_fail):
+            with (
+                self.subTest(handler.__name__),
+                subscribed(write_first, handler, write_last),
+            ):
+                answer = self.get(f"{self.site}/@@tick")
+
+            self.assertEqual(answer.status_code, 500)
+            self.assertIsNone(self.attribute("first"))
+            self.assertIsNone(self.attribute("last"))
+            self.assertIsNone(self.last_tick())
+
+    def test_a_failure_that_cannot_be_rolled_back_alone_fails_the_tick(self):
+        def use_what_has_no_savepoints(event):
+            transaction.get().join(WithoutSavepoints())
+
+        with (
+            subscribed(write_first, use_what_has_no_savepoints, write_and_fail),
+            self.assertLogs(ticks.logger, "ERROR") as logs,
+        ):
+            answer = self.get(f"{self.site}/@@tick")
+
+        self.assertEqual(answer.status_code, 500)
+        self.assertIn("write_and_fail failed", logs.output[0])
+        self.assertIsNone(self.attribute("first"))
+        self.assertIsNone(self.last_tick())
+
+    def test_subscribers_run_as_the_user_who_ticks(self):
+        users = []
+
+        def see(event):
+            user = getSecurityManager().getUser()
+            users.append((user.getUserName(), user.has_role("Manager")))
+
+        with subscribed(see):
+            self.get(f"{self.site}/@@tick")
+
+        self.assertEqual(users, [(SITE_OWNER_NAME, True)])
+
     def test_a_conflict_repeats_the_tick(self):
         attempts = []
 
@@ -224,6 +297,21 @@ class HTTPTests(HTTPTestCase):
         with self.stored() as app:
             moments = list(app["plone"].moments)
         self.assertEqual(moments, [self.last_tick().micros()])
+
+
+@implementer(IDataManager)
+class WithoutSavepoints:
+    """Takes part in a transaction, and can only give up all of it."""
+
+    transaction_manager = transaction.manager
+
+    def abort(self, transaction):
+        """See IDataManager: it has nothing to undo."""
+
+    tpc_begin = commit = tpc_vote = tpc_finish = tpc_abort = abort
+
+    def sortKey(self):
+        return "without savepoints"
 
 
 class DocumentationTests(HTTPTestCase):
@@ -342,5 +430,5 @@ class TicksAloneTests(unittest.TestCase):
         )
         self.assertEqual(
             answer.stdout.strip(),
-            "['collective.clockwork.interfaces', 'collective.clockwork.ticks']",
+            str([f"collective.clockwork.{name}" for name in TICK_MODULES]),
         )

@@ -1,0 +1,1 @@
+"""An add-on whose ZCML declares a schedule, for tests with real processes."""

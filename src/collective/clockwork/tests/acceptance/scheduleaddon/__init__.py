@@ -1,0 +1,1 @@
+"""An add-on with scheduled functions, for tests with real processes."""
