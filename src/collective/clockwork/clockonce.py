@@ -26,6 +26,10 @@ ROOT_KEY = "collective.clockwork.clocks"
 #: and is dropped when the first record of another clock is written.
 FORGET_AFTER = timedelta(days=30)
 
+#: Seconds, if the period is not longer, by which the time of another process may be
+#: ahead of ours. A record from later than that was written when its time was wrong.
+MOST_AHEAD = 60
+
 
 def take_slice(db: Any, name: str, method: str, start: int, period: int) -> bool:
     """Whether this process is the first one that asks for this slice of the clock.
@@ -53,8 +57,7 @@ def _take(root, key, start, period, manager) -> bool:
     records = root[ROOT_KEY]
     if key in records:
         taken, _period = records[key]
-        # One slice ahead is somebody whose time is a little ahead of ours.
-        if start <= taken <= start + period:
+        if start <= taken <= start + max(period, MOST_AHEAD):
             return False
     else:
         _drop_forgotten(records, start)

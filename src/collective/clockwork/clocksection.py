@@ -12,9 +12,11 @@ from dataclasses import field
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from urllib.parse import unquote_to_bytes
 
 import os
+import string
 
 
 class PasswordMissing(LookupError):
@@ -110,8 +112,8 @@ class ClockSection:
 
     @property
     def query(self) -> str:
-        """The query string of the method, without the question mark."""
-        return self.method.partition("?")[2]
+        """The query string of the method, without the question mark, in ASCII."""
+        return quote(self.method.partition("?")[2], safe=string.printable)
 
     def credentials(
         self, environ: Mapping[str, str] = os.environ

@@ -7,7 +7,8 @@ its hour over restarts, and nothing drifts. A slice that passed while the proces
 was down or the last call still ran is left out.
 
 Each clock has a thread of its own, so that no call overlaps with the next one of
-the same clock. Threads do not live on in a process that is forked from this one.
+the same clock. While it calls, a second one sees whether that takes too long. Threads
+do not live on in a process that is forked from this one.
 
 Each call is logged at the level DEBUG. What changes is logged above that, once:
 the first success, a failure, another failure, and the success after it.
@@ -125,11 +126,11 @@ class Clock(threading.Thread):
             ):
                 logger.debug("%s: another process makes this call", self)
                 return
-            answer = self._call(section)
+            answer = self._call_watched()
         except PasswordMissing as error:
             self._report(str(error), f"no call is made. {error}.", logging.ERROR)
-        # SystemExit would end the thread without a word.
-        except (Exception, SystemExit) as error:
+        # SystemExit, or asyncio's CancelledError, would end the thread.
+        except BaseException as error:
             # Its text may have a number that is new each time.
             state = type(error).__qualname__
             self._report(state, "the call failed", logging.ERROR, exc_info=error)
@@ -137,6 +138,17 @@ class Clock(threading.Thread):
             took = time.monotonic() - began
             level = logging.INFO if answer.is_success else logging.ERROR
             self._report(answer.status, f"{answer} after {took:.2f} s", level)
+
+    def _call_watched(self) -> Answer:
+        """Call; if it takes too long, the log says so before it ends."""
+        seconds = min(self.section.period, threading.TIMEOUT_MAX)
+        timer = threading.Timer(seconds, self._report_late, (1,))
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._call(self.section)
+        finally:
+            timer.cancel()
 
     def _report(self, state: str, message: str, level: int, **kwargs) -> None:
         changed = state != self._state

@@ -111,8 +111,15 @@ class TickTriggerView(BrowserView):
         interval = self.getInterval()
         if isinstance(last, DateTime):
             elapsed = now.timeTime() - last.timeTime()
-            if elapsed < DUE_FRACTION * interval:
+            if -interval <= elapsed < DUE_FRACTION * interval:
                 return False
+            if elapsed < -interval < 0:
+                logger.warning(
+                    "The last tick on %r lies in the future, at %s: the time was wrong "
+                    "then or is wrong now. It does not count.",
+                    self.context,
+                    last.ISO(),
+                )
         # Written first: whoever ticks at the same time conflicts with this, and a
         # subscriber that reads the last tick sees this one.
         self.setLastTick(now)

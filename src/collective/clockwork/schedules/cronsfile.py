@@ -27,6 +27,7 @@ from Products.GenericSetup.interfaces import IImportContext
 from typing import Any
 
 import re
+import transaction
 
 
 FILENAME = "crons.xml"
@@ -80,9 +81,16 @@ def import_crons(context: IImportContext) -> None:
     root = read(FILENAME, body, ROOT)
     root.check((), "cron")
     known = set(editing.schedules_of(site) or ())
-    for cron in [_cron(element, known, logger) for element in root.children()]:
-        values = None if cron.given is None else _values(site, cron)
-        setupfiles.apply(site, DeclaredSchedule(cron.uid, values, False), logger)
+    crons = [_cron(element, known, logger) for element in root.children()]
+    # What an element does may be refused because of what those above it have done.
+    savepoint = transaction.savepoint(optimistic=True)
+    try:
+        for cron in crons:
+            values = None if cron.given is None else _values(site, cron)
+            setupfiles.apply(site, DeclaredSchedule(cron.uid, values, False), logger)
+    except SetupFileError:
+        savepoint.rollback()
+        raise
     logger.info("Crons imported.")
 
 

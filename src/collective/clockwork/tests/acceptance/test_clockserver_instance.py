@@ -172,29 +172,30 @@ def cluster(site):
     site.end_instances()
 
 
+@pytest.fixture(scope="class")
+def pair(site):
+    """Instances by the number of the signal that ends them at the end."""
+    pair = {}
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        folder = site.directory / f"hold-{signum}"
+        folder.mkdir()
+        sections = (
+            section("tick", "/Plone/@@tick"),
+            section("hour", "/Plone/@@tick_hourly", "once on"),
+            section("hold", f"/Plone/@@hold?directory={folder}"),
+        )
+        pair[signum] = site.serve(f"ended-by-{signum}", "".join(sections))
+    for instance in pair.values():
+        wait_for(instance, "Serving on http")
+    yield pair
+    site.end_instances()
+
+
 def test_zconsole_has_no_clocks(cluster):
     assert "clocks: []" in cluster.said_by_zconsole
 
 
 class TestTwoInstances:
-    @pytest.fixture(scope="class")
-    def pair(self, site):
-        """Instances by the number of the signal that ends them at the end."""
-        pair = {}
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            folder = site.directory / f"hold-{signum}"
-            folder.mkdir()
-            sections = (
-                section("tick", "/Plone/@@tick"),
-                section("hour", "/Plone/@@tick_hourly", "once on"),
-                section("hold", f"/Plone/@@hold?directory={folder}"),
-            )
-            pair[signum] = site.serve(f"ended-by-{signum}", "".join(sections))
-        for instance in pair.values():
-            wait_for(instance, "Serving on http")
-        yield pair
-        site.end_instances()
-
     def test_of_ticks_at_the_same_moment_one_fires(self, site, pair):
         for instance in pair.values():
             wait_for(instance, "clock-server tick (/Plone/@@tick): 200 OK")
@@ -203,7 +204,7 @@ class TestTwoInstances:
     def test_with_once_one_calls_in_each_period(self, site, pair):
         begun = int(time.time())
         before = len(site.read("hours"))
-        calls = 8
+        calls = 5
         wait_until(
             lambda: len(site.read("hours")) >= before + calls, "the calls", PATIENCE
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collective.clockwork.engine.testing import wait_until
 from collective.clockwork.tests.codeblocks import named_blocks
+from collective.clockwork.tests.plone import instancehome
+from pathlib import Path
 from Zope2.Startup.options import ZopeWSGIOptions
 
 import json
@@ -18,17 +20,7 @@ import sys
 #: Seconds that anything may take on a busy machine.
 PATIENCE = 120
 
-ZOPE_CONF = """\
-instancehome {home}
-<zodb_db main>
-  <mappingstorage>
-  </mappingstorage>
-  mount-point /
-</zodb_db>
-{async_db}
-<environment>
-  ZC_ASYNC_UUID {home}/uuid.txt
-</environment>
+MONITOR = """\
 <product-config collective.clockwork>
   monitor {home}/monitor
 </product-config>
@@ -42,22 +34,11 @@ ASYNC_DB = """\
 </zodb_db>
 """
 
-SITE_ZCML = """\
-<configure
-    xmlns="http://namespaces.zope.org/zope"
-    xmlns:five="http://namespaces.zope.org/five"
-    >
 
-  <include package="Zope2.App" />
-  <five:loadProducts file="meta.zcml" />
-  <five:loadProducts />
-  <include
-      package="collective.clockwork"
-      file="multi_db_worker.zcml"
-      />
-
-</configure>
-"""
+def write(home: Path, async_db: str) -> Path:
+    """Write the zope.conf of a worker of two databases, with a monitor."""
+    parts = (async_db, instancehome.named(home / "uuid.txt"), MONITOR.format(home=home))
+    return instancehome.write(home, "multi_db_worker.zcml", "\n".join(parts))
 
 
 @pytest.fixture
@@ -73,10 +54,7 @@ def start(home):
     started = []
 
     def start(async_db=ASYNC_DB):
-        (home / "etc").mkdir()
-        (home / "etc" / "site.zcml").write_text(SITE_ZCML)
-        conf = home / "zope.conf"
-        conf.write_text(ZOPE_CONF.format(home=home, async_db=async_db))
+        conf = write(home, async_db)
         environ = {k: v for k, v in os.environ.items() if k != "ZC_ASYNC_UUID"}
         command = [sys.executable, "-m", "collective.clockwork.worker", str(conf)]
         with open(log, "wb") as stream:
@@ -134,7 +112,6 @@ def test_a_worker_without_the_second_database_ends_and_says_what_is_missing(
 
 def test_the_section_in_the_docs_names_the_second_database(home):
     section = named_blocks("docs/production.rst")["zope.conf"]
-    conf = home / "zope.conf"
-    conf.write_text(ZOPE_CONF.format(home=home, async_db=section))
+    conf = write(home, section)
     dbtab = ZopeWSGIOptions(configfile=str(conf))().configroot.dbtab
     assert dict(dbtab.listMountPaths())["/zasync"] == "async"

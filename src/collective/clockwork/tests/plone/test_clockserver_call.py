@@ -177,6 +177,9 @@ class PublisherTests(HTTPTestCase):
             seen,
         )
 
+    def test_a_query_that_is_not_quoted_arrives_as_it_is_written(self):
+        self.assertEqual({"x": "ü€"}, self.seen("/plone/@@tick?x=ü€")["form"])
+
     def test_without_a_host_the_machine_is_in_the_urls(self):
         url = f"http://{socket.gethostname()}/plone"
         self.assertEqual(url, self.seen("/plone/@@tick")["site"])

@@ -101,6 +101,15 @@ def test_a_record_from_the_future_is_replaced(db):
     assert not take(db, 10 * HOUR)
 
 
+def test_a_process_whose_time_is_a_little_ahead_does_not_have_others_call_too(db):
+    def take_second(start):
+        return take_slice(db, "tick", "/@@tick", start, period=1)
+
+    for now in range(1000, 1003):
+        assert take_second(now + 5)
+        assert not take_second(now)
+
+
 def test_a_slice_that_is_lost_writes_nothing(db):
     take(db, HOUR)
     before = db.lastTransaction()

@@ -150,6 +150,9 @@ from collective.clockwork.clockcall import Answer
 from collective.clockwork.clocksection import ClockSection
 import os, signal, threading, time
 
+# Whatever started the tests may ignore it, as shells do for what is in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 stopping = threading.Event()
 begun = threading.Event()
 

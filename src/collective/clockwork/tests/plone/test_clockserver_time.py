@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collective.clockwork import clockcall
 from collective.clockwork.clockcall import Answer
 from collective.clockwork.clocksection import ClockSection
 from collective.clockwork.clockthread import Clock
 from collective.clockwork.clockthread import logger
+from collective.clockwork.engine.testing import wait_until
+from collective.clockwork.tests.engine.zeoprocess import PATIENCE
 from collective.clockwork.tests.plone.clockhands import Calls
 from collective.clockwork.tests.plone.clockhands import OK
 from collective.clockwork.tests.plone.clockhands import times_of_calls
@@ -84,6 +87,17 @@ def logged(caplog, *outcomes, section=TICK, call=None):
     return [(record.levelname, record.getMessage()) for record in caplog.records]
 
 
+def test_a_call_that_hangs_is_reported_before_it_ends(caplog):
+    text = "had not ended when the next one was due after 1 s"
+
+    def call(section):
+        wait_until(lambda: text in caplog.text, "the warning", PATIENCE)
+        return OK
+
+    Clock(ClockSection("tick", "/@@tick", period=1), None, call).pulse(0)
+    assert caplog.text.count(text) == 1
+
+
 def test_each_call_is_logged_with_its_status_and_duration_and_the_first_aloud(caplog):
     first, second = logged(caplog, OK, OK)
     assert first[0] == "INFO"
@@ -130,8 +144,9 @@ def test_a_redirect_is_an_error_and_its_target_is_logged(caplog):
     assert "302 Found, to http://localhost/Plone/login" in text
 
 
-def test_a_view_that_exits_does_not_end_the_clock(caplog):
-    levels = [level for level, _text in logged(caplog, SystemExit(1), OK)]
+@pytest.mark.parametrize("error", [SystemExit(1), CancelledError()])
+def test_a_view_that_exits_does_not_end_the_clock(caplog, error):
+    levels = [level for level, _text in logged(caplog, error, OK)]
     assert levels == ["ERROR", "INFO"]
 
 

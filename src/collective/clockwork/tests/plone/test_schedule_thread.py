@@ -199,7 +199,8 @@ class TestTrouble(ScheduleTestCase):
         self.pass_time(HOUR)
         self.look()
         self.assertLess(fired.index("hourly"), 2 * due.AT_ONCE)
-        self.assertEqual(us(HOUR) // us(SECOND), fired.index("hourly") + len(fired))
+        self.assertEqual("backlog", fired[-1])
+        self.assertLess(us(HOUR) // us(SECOND), len(fired))
 
     def test_what_wants_to_end_the_process_does_not_end_the_thread(self):
         def leave(event):
@@ -258,7 +259,7 @@ class TestThread(ScheduleTestCase):
     def test_an_error_does_not_end_the_thread(self):
         with mock.patch.object(scheduler, "PAUSE", 0.01):
             with mock.patch.object(
-                model, "schedules_in", side_effect=RuntimeError("as the test asked")
+                model, "schedules_in", side_effect=SystemExit("as the test asked")
             ):
                 name = "collective.clockwork.schedules"
                 with self.assertLogs(name, "ERROR") as logs:

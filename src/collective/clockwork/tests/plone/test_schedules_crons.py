@@ -9,6 +9,7 @@ from collective.clockwork.tests.plone.schedulefiles import FilesTestCase
 from collective.clockwork.tests.plone.schedulerscase import NOTE
 from collective.clockwork.tests.plone.schedulerscase import SUM
 from datetime import timedelta
+from plone.app.testing import setRoles
 from plone.app.testing import TEST_USER_ID
 
 
@@ -152,6 +153,18 @@ class TestRefusals(CronsTestCase):
         self.refused(cron(None), "it needs uid")
         self.refused(cron(name=None), "<cron uid='sums-uid'>", "it needs name")
         self.refused(cron(periodicity=None), "it needs periodicity")
+
+    def test_one_that_is_refused_undoes_those_above_it(self):
+        self.login_as_site_owner()
+        self.add("of admin")
+        self.add("other")
+        self.login_as_test_user()
+        setRoles(self.portal, TEST_USER_ID, ["Manager"])
+        self.assert_file_refused(
+            crons(cron("other", remove="true"), cron("new"), cron("of admin")),
+            "line 5",
+            "whom you may not name",
+        )
 
     def test_values(self):
         self.refused(cron(activated="perhaps"), "activated is 'perhaps'")

@@ -122,7 +122,8 @@ class TestNaming(SchedulersTestCase):
         site = addPloneSite(customers, "other", setup_content=False)
         self.addCleanup(setSite, self.portal)
         setSite(site)
-        newSecurityManager(None, customers.acl_users.getUser("boss"))
+        boss = customers.acl_users.getUser("boss").__of__(customers.acl_users)
+        newSecurityManager(None, boss)
         self.refused("'admin' of the Zope root", user=SITE_OWNER_NAME)
         self.assertEqual("boss", self.scheduler.add("who", tell_user, every=DAY).user)
 
@@ -202,6 +203,12 @@ class TestSites(SchedulersTestCase):
         self.other = add_site(self.layer["app"], "other")
         self.addCleanup(setSite, self.portal)
 
+    def refused(self, part, **fields):
+        add = self.scheduler.add
+        self.assert_refused(
+            ValueError, part, add, "who", tell_user, every=DAY, **fields
+        )
+
     def test_each_has_its_own(self):
         self.assertEqual([], self.names())
         self.assertIsNone(self.scheduler.get("notes"))
@@ -218,28 +225,12 @@ class TestSites(SchedulersTestCase):
         self.assertTrue(self.scheduler.is_enabled())
 
     def test_users_of_one_cannot_be_named_in_the_other(self):
-        self.assert_refused(
-            ValueError,
-            "no such user",
-            self.scheduler.add,
-            "who",
-            tell_user,
-            every=DAY,
-            user=TEST_USER_ID,
-        )
+        self.refused("no such user", user=TEST_USER_ID)
 
     def test_a_context_in_the_other_is_refused(self):
         for context in (self.folder, "../plone/folder"):
             with self.subTest(context=context):
-                self.assert_refused(
-                    ValueError,
-                    "context is",
-                    self.scheduler.add,
-                    "who",
-                    tell_user,
-                    every=DAY,
-                    context=context,
-                )
+                self.refused("context is", context=context)
 
     def test_a_renamed_one_keeps_its_own(self):
         setSite(self.portal)

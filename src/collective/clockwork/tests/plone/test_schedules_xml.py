@@ -14,6 +14,7 @@ from collective.clockwork.tests.plone.schedulerscase import tell_user
 from datetime import timedelta
 from plone.app.testing import setRoles
 from plone.app.testing import TEST_USER_ID
+from Products.PluggableAuthService.PropertiedUser import PropertiedUser
 
 import transaction
 

@@ -51,8 +51,8 @@ class Database:
         return self.connection.root().get(ticks.ROOT_KEY, {})
 
 
-class TimingTests(unittest.TestCase):
-    """The timing record, in a database of its own and without Plone."""
+class DatabaseTestCase(unittest.TestCase):
+    """A database of its own, without Plone."""
 
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
@@ -60,6 +60,10 @@ class TimingTests(unittest.TestCase):
         transaction.abort()
         self.database = Database(folder.name)
         self.addCleanup(self.database.close)
+
+
+class TimingTests(DatabaseTestCase):
+    """The timing record."""
 
     def test_default_interval_is_the_promised_300_seconds(self):
         site = self.database.connection.root()["site"]
@@ -79,6 +83,19 @@ class TimingTests(unittest.TestCase):
 
         view.setLastTick(DateTime().timeTime() - 901)
         self.assertTrue(view.tick())
+
+    def test_a_last_tick_in_the_future_counts_if_it_is_less_than_an_interval(self):
+        view = self.database.view(interval=1000)
+
+        view.setLastTick(DateTime().timeTime() + 900)
+        self.assertFalse(view.tick())
+
+        # The time was wrong, and has been put right.
+        view.setLastTick(DateTime().timeTime() + 1100)
+        with self.assertLogs(ticks.logger, "WARNING") as logs:
+            self.assertTrue(view.tick())
+        self.assertIn("lies in the future", logs.output[0])
+        self.assertFalse(view.tick())
 
     def test_each_call_fires_with_no_or_a_negative_interval(self):
         for interval in (0, -10):
@@ -275,15 +292,8 @@ class TimingTests(unittest.TestCase):
 ONCE = ["conflict, then not due", "fired"]
 
 
-class SimultaneousTickTests(unittest.TestCase):
+class SimultaneousTickTests(DatabaseTestCase):
     """Two transactions, each in its thread, both begun before the other's commit."""
-
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        transaction.abort()
-        self.database = Database(folder.name)
-        self.addCleanup(self.database.close)
 
     def outcomes(self, *names):
         """What became of a tick on each of the named objects, in one moment."""
