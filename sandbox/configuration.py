@@ -38,6 +38,7 @@ ZEO_CONF = """\
 ASYNC_STORAGE = """
 <filestorage async>
     path {var}/filestorage/Async.fs
+    blob-dir {var}/asyncblobs
 </filestorage>
 """
 
@@ -72,6 +73,9 @@ ASYNC_DB = """
         server {host}:{zeo_port}
         storage async
         name {name}-async
+        # What jobs leave behind as files, such as exports.
+        blob-dir {var}/asyncblobs
+        shared-blob-dir on
     </zeoclient>
 </zodb_db>
 """
@@ -148,9 +152,13 @@ class Configuration:
 
     def write_zeo(self) -> Path:
         """Write the ZEO server's configuration; gives its path."""
-        for name in ("filestorage", "blobstorage", "log"):
+        blobs = (
+            ("blobstorage", "asyncblobs") if self.two_databases else ("blobstorage",)
+        )
+        for name in ("filestorage", "log", *blobs):
             (self.var / name).mkdir(parents=True, exist_ok=True)
-        (self.var / "blobstorage").chmod(0o700)
+        for name in blobs:
+            (self.var / name).chmod(0o700)
         more = ASYNC_STORAGE.format(var=self.var) if self.two_databases else ""
         return self._write("zeo.conf", ZEO_CONF, async_storage=more)
 
@@ -162,7 +170,9 @@ class Configuration:
         databases = "multi" if self.two_databases else "single"
         async_db = ""
         if self.two_databases:
-            async_db = ASYNC_DB.format(host=HOST, zeo_port=self.zeo_port, name=name)
+            async_db = ASYNC_DB.format(
+                host=HOST, zeo_port=self.zeo_port, name=name, var=self.var
+            )
         home = self.var / name
         for folder in ("etc", "var", "cache"):
             (home / folder).mkdir(parents=True, exist_ok=True)

@@ -50,6 +50,9 @@ TEXT_LIMIT = 2000
 #: How many members of a batch are named.
 NAMED_MEMBERS = 20
 
+#: Name of the agent of an instance that runs background views only.
+VIEWS_AGENT = "views"
+
 
 @dataclass(frozen=True)
 class JobInfo:
@@ -133,7 +136,7 @@ def describe(job: Any) -> JobInfo:
         due=_utc(job.begin_after),
         started=_utc(_begun(job)) if begun else None,
         ended=_utc(job.active_end) if ended else None,
-        result=_excerpt(job.stored_result) if status == "completed" else None,
+        result=excerpt(job.stored_result) if status == "completed" else None,
         error=None if failure is None else _error(failure),
         traceback=None if failure is None else failure.getTraceback(),
         reason=_reason(job, queue, status, failed),
@@ -325,7 +328,8 @@ def _repr(value: Any) -> str:
     return _Excerpt().repr(value)
 
 
-def _excerpt(value: Any) -> str:
+def excerpt(value: Any) -> str:
+    """repr of any value, cut at TEXT_LIMIT, whatever its class does."""
     if isinstance(value, tuple) and value and isinstance(value[0], Job):
         return _cut(f"({_names(value)})")
     return _cut(_repr(value))
@@ -426,5 +430,5 @@ def _cancelled(by: str | None = None, reason: str | None = None, **_others) -> s
 
 
 def is_alive(agents: Any) -> bool:
-    """Whether a dispatcher, given by its DispatcherAgents, can run jobs now."""
-    return agents.alive
+    """Whether a dispatcher, given by its DispatcherAgents, can run any job now."""
+    return agents.alive and VIEWS_AGENT not in agents

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collective.clockwork.interfaces import IAsyncService
+from collective.clockwork.manager.site import make_containers
 from plone.base.interfaces.installable import INonInstallable
 from zope.component import getUtility
 from zope.interface import implementer
@@ -20,9 +21,10 @@ class HiddenProfiles:
 
 
 def prepare_queues(setup_tool) -> None:
-    """Make the queues now, so that no user's request has to.
+    """Make the queues, and the manager's place, so that no user's request has to.
 
     Two first requests at once would both write the database's root object, and
     one of them would meet a conflict.
     """
-    getUtility(IAsyncService).getQueues()
+    queues = getUtility(IAsyncService).getQueues()
+    make_containers(queues._p_jar)

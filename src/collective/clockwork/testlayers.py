@@ -13,6 +13,7 @@ to get at the databases; here the layers make what they need themselves.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collective.clockwork.backgroundview import here
 from collective.clockwork.engine import dispatcher as dispatchers
 from collective.clockwork.engine import testing as engine_testing
 from collective.clockwork.engine.dispatcher import Dispatcher
@@ -75,6 +76,8 @@ class ClockworkLayer(PloneSandboxLayer):
 
     def setUpZope(self, app, configurationContext):
         self.loadZCML(package=collective.clockwork)
+        # For good: another layer may be set up before this one is torn down.
+        here.allowed = False
 
     def setUpPloneSite(self, portal):
         applyProfile(portal, "collective.clockwork:default")

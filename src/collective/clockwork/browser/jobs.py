@@ -60,6 +60,7 @@ PANELS = {
     "@@background-queues": _("Queues and quotas"),
     "@@background-schedules": _("Schedules"),
     "@@background-ticks": _("Ticks"),
+    "@@jobs": _("Job manager"),
 }
 
 #: How many jobs the list shows at most, the newest ones.

@@ -6,10 +6,14 @@ It refreshes itself without a script, as long as the task waits or runs.
 from __future__ import annotations
 
 from collective.clockwork import _
+from collective.clockwork import identity
 from collective.clockwork.browser.jobs import JobPage
 from collective.clockwork.tasks import offer
+from collective.clockwork.tasks.exports import shelf
+from functools import cached_property
 from plone.protect import CheckAuthenticator
 from Products.Five.browser.pagetemplatefile import ViewPageTemplateFile
+from urllib.parse import urlencode
 from zope.i18n import translate
 from zope.i18nmessageid import Message
 
@@ -68,6 +72,17 @@ class TaskProgressPage(JobPage):
     def page_title(self) -> str:
         title = _("No such job") if self.info is None else self.info.task.title
         return translate(title, context=self.request)
+
+    @cached_property
+    def export(self) -> shelf.Export | None:
+        """What is known of the file, if the task makes one."""
+        is_export = self.info is not None and self.info.task.name == shelf.NAME
+        return shelf.look(self.info.job.id) if is_export else None
+
+    def site_url(self, view: str, **query: str) -> str:
+        """The address of a view of the site."""
+        address = f"{identity.current_site().absolute_url()}/{view}"
+        return f"{address}?{urlencode(query)}" if query else address
 
     @property
     def is_unfinished(self) -> bool:

@@ -15,6 +15,13 @@ from collections.abc import Iterable
 from collective.clockwork import _
 from collective.clockwork.browser.jobs import JobPage
 from collective.clockwork.tasks import offer
+from collective.clockwork.tasks.exports import shelf
+from collective.clockwork.tasks.exports.columns import check_columns
+from collective.clockwork.tasks.exports.columns import COMPUTED
+from collective.clockwork.tasks.exports.columns import TITLES
+from collective.clockwork.tasks.exports.columns import USUAL
+from collective.clockwork.tasks.exports.query import find
+from collective.clockwork.tasks.exports.query import is_collection
 from collective.clockwork.tasks.transition import transitions_of
 from collective.clockwork.tasks.tree import NO_COMMENTS
 from collective.clockwork.tasks.tree import places
@@ -22,6 +29,7 @@ from collective.clockwork.tasks.tree import places_found
 from functools import cached_property
 from plone.base.interfaces import IPloneSiteRoot
 from plone.protect import CheckAuthenticator
+from plone.uuid.interfaces import IUUID
 from Products.CMFCore.utils import getToolByName
 from Products.Five.browser.pagetemplatefile import ViewPageTemplateFile
 from typing import Any
@@ -129,6 +137,11 @@ class TaskPage(JobPage):
     def _may(self, permission: str, obj: Any) -> bool:
         return bool(getSecurityManager().checkPermission(permission, obj))
 
+    @property
+    def is_about_collection(self) -> bool:
+        """Whether the page was called on a collection, and nothing is selected."""
+        return not self.uids and is_collection(self.context)
+
     def offered(self) -> list[offer.Task]:
         return [task for task in offer.TASKS.values() if self.is_offered(task)]
 
@@ -210,6 +223,29 @@ class TaskFormPage(TaskPage):
         return self.template()
 
     @property
+    def exports_findings(self) -> bool:
+        """Whether it is about what a collection finds, and not about that itself."""
+        return self.task.name == "export" and self.is_about_collection
+
+    @property
+    def size(self) -> int:
+        """How many objects that is, as far as the user may see them."""
+        if self.exports_findings:
+            return len(find(self.context, None))
+        return super().size
+
+    def columns(self) -> list[dict[str, Any]]:
+        """Name and title of the columns that a file can have, and which are chosen."""
+        known = getToolByName(self.context, "portal_catalog").schema()
+        sent = self.request.form.get("columns", []) if self.error else USUAL
+        sent = [sent] if isinstance(sent, str) else sent
+        return [
+            {"name": name, "title": title, "is_chosen": name in sent}
+            for name, title in TITLES.items()
+            if name in known or name in COMPUTED
+        ]
+
+    @property
     def place(self) -> Any:
         """What the job is queued on, and its page shown for; it stays at the end."""
         place = self.context
@@ -255,12 +291,27 @@ class TaskFormPage(TaskPage):
         if self.error is not None:
             self.request.response.setStatus(400)
             return self.template()
+        notify = "both" if self.request.form.get("notify") else None
+        if self.task.name == "export":
+            return self._start_export(notify, **arguments)
         if self.uids:
             arguments["selection"] = places_found(self.brains)
         elif not self.task.whole_site:
             arguments["selection"] = places([self.context])
-        notify = "both" if self.request.form.get("notify") else None
         job = offer.start(self.task, self.place, notify=notify, **arguments)
+        return self._lead_to(job)
+
+    def _start_export(self, notify: str | None, **arguments: Any) -> str:
+        try:
+            job = shelf.start(self.context, notify=notify, **arguments)
+        except shelf.NoBlobsError as error:
+            # The administrator has something to do; the text says what.
+            self.error = str(error)
+            self.request.response.setStatus(500)
+            return self.template()
+        return self._lead_to(job)
+
+    def _lead_to(self, job: Any) -> str:
         query = urlencode({"id": job.id})
         address = f"{self.place.absolute_url()}/@@background-task?{query}"
         return self.request.response.redirect(address)
@@ -284,4 +335,37 @@ class TaskFormPage(TaskPage):
                 return {"outside": bool(form.get("outside"))}
             case "catalog":
                 return {"clear": bool(form.get("clear"))}
+            case "export":
+                return self._export_arguments()
         return {}
+
+    def _export_arguments(self) -> dict[str, Any]:
+        """Query, columns and format; sets ``error`` if these are not possible."""
+        form = self.request.form
+        catalog = getToolByName(self.context, "portal_catalog")
+        chosen = form.get("columns", [])
+        try:
+            chosen = [chosen] if isinstance(chosen, str) else chosen
+            columns = check_columns(chosen, catalog)
+        except (TypeError, ValueError):
+            columns = ()
+            self.error = _("Please choose at least one column.")
+        format = form.get("format")
+        if not isinstance(format, str) or format not in shelf.WRITERS:
+            self.error = _("Please choose a kind of file.")
+        return {"query": self._query(), "columns": columns, "format": format}
+
+    def _query(self) -> dict[str, Any] | None:
+        """What the catalog is asked for an export; None for that of a collection."""
+        if self.is_about_collection:
+            return None
+        if not self.request.form.get("inside"):
+            uids = [brain.UID for brain in self.brains]
+            if not self.uids:
+                uids = [IUUID(self.context)]
+            return {"UID": uids, "show_inactive": True}
+        paths = [brain.getPath() for brain in self.brains]
+        if not self.uids:
+            paths = ["/".join(self.context.getPhysicalPath())]
+        query = {"path": paths, "portal_type": NO_COMMENTS}
+        return {**query, "show_inactive": True}

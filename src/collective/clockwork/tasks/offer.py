@@ -11,12 +11,14 @@ from collective.clockwork.engine import progress
 from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.jobinfo import JobInfo
 from collective.clockwork.tasks.delete import delete
+from collective.clockwork.tasks.exports.job import export
 from collective.clockwork.tasks.links import check_links
 from collective.clockwork.tasks.reindex import rebuild_catalog
 from collective.clockwork.tasks.reindex import reindex
 from collective.clockwork.tasks.report import report_of
 from collective.clockwork.tasks.transition import change_state
 from dataclasses import dataclass
+from datetime import timedelta
 from Products.CMFCore.permissions import ModifyPortalContent
 from typing import Any
 from zope.component import getUtility
@@ -26,6 +28,10 @@ from zope.component import getUtility
 QUOTA = "clockwork-tasks"
 #: Quota of link checks, which wait for other sites for hours.
 LINKS_QUOTA = "clockwork-links"
+#: Quota of exports: who waits for a file does not wait for others' tasks.
+EXPORTS_QUOTA = "clockwork-exports"
+#: How long an export is kept, with its file.
+KEEP_EXPORTS = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,8 @@ class Task:
     whole_site: bool = False
     #: Name of the quota that it runs under.
     quota: str = QUOTA
+    #: How long the job is kept when it has ended; None for as long as others.
+    keep: timedelta | None = None
 
 
 TASKS = {
@@ -71,6 +79,15 @@ TASKS = {
             quota=LINKS_QUOTA,
         ),
         Task(
+            "export",
+            _("Export"),
+            _("Makes a file with a list, for Excel and other programs."),
+            export,
+            ModifyPortalContent,
+            quota=EXPORTS_QUOTA,
+            keep=KEEP_EXPORTS,
+        ),
+        Task(
             "reindex",
             _("Index again"),
             _("Brings listings and searches up to date with the content."),
@@ -88,10 +105,13 @@ TASKS = {
     )
 }
 
-#: By the name of the function, as jobs tell it.
-_BY_FUNCTION = {
-    f"{task.func.__module__}.{task.func.__qualname__}": task for task in TASKS.values()
-}
+
+def name_of(task: Task) -> str:
+    """The name of its function, as jobs tell it."""
+    return f"{task.func.__module__}.{task.func.__qualname__}"
+
+
+_BY_FUNCTION = {name_of(task): task for task in TASKS.values()}
 
 
 @dataclass(frozen=True)
@@ -126,6 +146,8 @@ def start(
     queue = service.getQueues()[""]
     ensure_quota(queue, task.quota)
     asking = service.using(quota=task.quota, title=task.title, notify=notify)
+    if task.keep is not None:
+        asking = asking.using(keep_result=task.keep, keep_failure=task.keep)
     job = asking.queueJob(task.func, context, **arguments)
     if job.id is None:
         # Whoever asked is led to the job's page, before the commit that stores it.

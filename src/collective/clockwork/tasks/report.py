@@ -84,10 +84,10 @@ class Report:
         """A copy, as the task returns it."""
         return report_of(self._job)
 
-    def count(self, name: str) -> None:
-        """Count an object as ``done``, ``hidden`` or ``removed``."""
+    def count(self, name: str, number: int = 1) -> None:
+        """Count so many objects as ``done``, ``hidden`` or ``removed``."""
         entries = self.as_dict()
-        entries[name] += 1
+        entries[name] += number
         self._job.annotations[ANNOTATION] = entries
 
     def note(self, name: str, *texts: str) -> None:

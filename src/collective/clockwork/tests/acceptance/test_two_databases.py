@@ -10,17 +10,23 @@ from sandbox.stack import Stack
 import pytest
 
 
+def two_databases(var):
+    """A stack that runs, with the queues in the second one."""
+    stack = Stack(
+        var,
+        http_port=ports.any_free(),
+        packages=(test_stack.ADDON,),
+        two_databases=True,
+    )
+    stack.start()
+    return stack
+
+
 @pytest.mark.timeout(400)
 class TestTwoDatabases(test_stack.StackTestCase):
     @classmethod
     def start_stack(cls):
-        cls.stack = Stack(
-            cls.var,
-            http_port=ports.any_free(),
-            packages=(test_stack.ADDON,),
-            two_databases=True,
-        )
-        cls.stack.start()
+        cls.stack = two_databases(cls.var)
 
     def test_a_job_of_the_other_database_is_done_once_though_its_worker_is_killed(self):
         job_id = self.queue("killed")

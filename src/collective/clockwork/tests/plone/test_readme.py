@@ -7,9 +7,11 @@ from collective.clockwork.schedules.interfaces import IScheduler
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.codeblocks import named_blocks
 from collective.clockwork.tests.plone.servicecase import ServiceTestCase
+from collective.clockwork.tests.plone.zcml import load_views
 from plone import api
 from plone.app.testing import setRoles
 from plone.app.testing import TEST_USER_ID
+from plone.testing.zope import Browser
 from zope.component import getGlobalSiteManager
 from zope.component import getUtility
 from zope.configuration import xmlconfig
@@ -23,6 +25,20 @@ ZCML = """
 <configure xmlns="http://namespaces.zope.org/zope">
   <include package="zope.component" file="meta.zcml" />
   <configure package="my.addon">{}</configure>
+</configure>
+"""
+
+VIEW_ZCML = """
+<configure
+    xmlns="http://namespaces.zope.org/zope"
+    xmlns:browser="http://namespaces.zope.org/browser">
+  <include package="Products.Five" file="meta.zcml" />
+  <browser:page
+      name="year-report"
+      for="*"
+      class="my.addon.view.YearReport"
+      permission="zope.Public"
+      />
 </configure>
 """
 
@@ -106,6 +122,17 @@ class ReadmeTests(ServiceTestCase):
         with self.assertLogs("my.addon", "WARNING") as logs:
             drain()
         self.assertIn("no new page", logs.output[0])
+
+    def test_a_view_that_takes_long(self):
+        self.add_module("my.addon.view", self.blocks["view.py"])
+        load_views(VIEW_ZCML, self.addCleanup)
+        browser = Browser(self.layer["app"])
+        browser.post(f"{self.portal.absolute_url()}/year-report", "year=2026")
+        page = browser.url
+        self.assertIn("/year-report/processing?process_id=", page)
+        drain()
+        browser.open(page)
+        self.assertEqual("All of 2026", browser.contents)
 
     def test_each_night(self):
         self.run_block("nightly.py")

@@ -75,7 +75,7 @@ class TestOffer(PagesTestCase):
 
     def test_an_editor_is_offered_what_she_may_do(self):
         self.assertEqual(
-            ["Change state", "Delete", "Check links", "Index again"],
+            ["Change state", "Delete", "Check links", "Export", "Index again"],
             self.titles(self.open("@@background-tasks")),
         )
 
@@ -83,7 +83,13 @@ class TestOffer(PagesTestCase):
         self.url = self.portal.absolute_url()
         manager = self.browser_of(SITE_OWNER_NAME, SITE_OWNER_PASSWORD)
         self.assertEqual(
-            ["Change state", "Check links", "Index again", "Rebuild the catalog"],
+            [
+                "Change state",
+                "Check links",
+                "Export",
+                "Index again",
+                "Rebuild the catalog",
+            ],
             self.titles(self.open("@@background-tasks", browser=manager)),
         )
 
@@ -224,7 +230,7 @@ class TestForm(PagesTestCase):
         )
 
     def test_looking_at_the_forms_starts_nothing(self):
-        for task in ("transition", "delete", "links", "reindex"):
+        for task in ("transition", "delete", "links", "export", "reindex"):
             self.open("@@background-task-form", task=task)
             self.assertIn("background-task-form", self.browser.contents)
         self.assertEqual([], self.jobs())
@@ -460,7 +466,7 @@ class TestButton(PagesTestCase):
         answer = html.fromstring(json.loads(self.browser.contents)["html"])
         self.assertEqual([selected], answer.xpath("//input/@value"))
         self.assertEqual(
-            ["transition", "delete", "links", "reindex"],
+            ["transition", "delete", "links", "export", "reindex"],
             answer.xpath("//button/@value"),
         )
 

@@ -1,0 +1,1 @@
+"""An add-on with a background view that begins, waits to be told, and says where."""
