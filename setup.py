@@ -103,7 +103,6 @@ setup(
         "relstorage": ["RelStorage", "psycopg2-binary"],
         "test": [
             "hypothesis",
-            "plone.app.contenttypes",
             "plone.app.testing",
             "plone.recipe.zope2instance",
             "plone.testing",
