@@ -112,6 +112,20 @@ def is_site_at(app: Any, path: Path, uid: str) -> bool:
     return _is(_object_at(app, path), uid)
 
 
+def is_of_site(path: Path, uid: str | None, site: Any) -> bool:
+    """Whether what was stored for the site of this path and UID belongs to ``site``.
+
+    A site that was renamed since is known by its UID. A copy has the UID as well, and
+    has nothing of the original as long as that is where it was.
+    """
+    site_path, site_uid = site.getPhysicalPath(), uid_of(site)
+    if uid is None or site_uid is None:
+        return path == site_path
+    if uid != site_uid:
+        return False
+    return path == site_path or not is_site_at(site.getPhysicalRoot(), path, uid)
+
+
 def find_user(app: Any, folder_path: Path, user_id: str | None) -> Any:
     """The user as she is now; BadRequest if she or her folder is gone."""
     if user_id is None:

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from AccessControl import getSecurityManager
 from AccessControl import Unauthorized
-from collections.abc import Callable
 from collective.clockwork import identity
 from collective.clockwork.sitejob import CallbackJob
 from collective.clockwork.sitejob import SiteJob
 from dataclasses import dataclass
-from functools import partial
 from Products.CMFCore.interfaces import ISiteRoot
 from typing import Any
 
@@ -30,14 +28,11 @@ class Viewer:
     The methods take jobs, as they are stored.
     """
 
-    site_path: tuple[str, ...]
-    site_uid: str | None
+    site: Any
     #: Path of her folder and her id; None for one who owns no jobs.
     user: tuple[tuple[str, ...], str] | None
     #: Whether she may manage the jobs of all users of the site.
     manages: bool
-    #: Whether a site of this UID is at a path. An imported copy of a site has its UID.
-    is_site_at: Callable[[tuple[str, ...], str], bool]
 
     @property
     def user_id(self) -> str | None:
@@ -48,18 +43,14 @@ class Viewer:
         """Whether this is a job of the current site, for whoever may see it."""
         if not isinstance(job, SiteJob) or isinstance(job, CallbackJob):
             return False
-        if self.site_uid is None or job.site_uid is None:
-            return job.site_path == self.site_path
-        if job.site_uid != self.site_uid:
-            return False
-        at_home = job.site_path == self.site_path
-        return at_home or not self.is_site_at(job.site_path, job.site_uid)
+        return identity.is_of_site(job.site_path, job.site_uid, self.site)
 
     def owns(self, job: Any) -> bool:
         """Whether she queued this job of the current site."""
         if self.user is None or job.user_id is None:
             return False
-        folder = identity.rebased(job.userfolder_path, job.site_path, self.site_path)
+        here = self.site.getPhysicalPath()
+        folder = identity.rebased(job.userfolder_path, job.site_path, here)
         return (folder, job.user_id) == self.user
 
     def sees(self, job: Any) -> bool:
@@ -90,11 +81,9 @@ def current() -> Viewer:
     """The current user in the current site; LookupError without a current site."""
     site = identity.current_site()
     return Viewer(
-        site.getPhysicalPath(),
-        identity.uid_of(site),
+        site,
         _user(site),
         bool(getSecurityManager().checkPermission(MANAGE_JOBS, site)),
-        partial(identity.is_site_at, site.getPhysicalRoot()),
     )
 
 

@@ -300,7 +300,9 @@ class Schedules(TreeMapping):
         uid, path = identity.uid_of(site), "/".join(site.getPhysicalPath())
         for key in (path,) if uid is None else (f"{uid} {path}", uid):
             found = self.get(key)
-            if found is not None and _belongs(found, site):
+            if found is not None and identity.is_of_site(
+                found.site_path, found.site_uid, site
+            ):
                 return found
         return None
 
@@ -322,17 +324,6 @@ class Schedules(TreeMapping):
         for key, schedules in self.items():
             for name, schedule in schedules.items():
                 yield key, name, schedule
-
-
-def _belongs(found: SiteSchedules, site: Any) -> bool:
-    path, uid = site.getPhysicalPath(), identity.uid_of(site)
-    if None in (uid, found.site_uid):
-        return found.site_path == path
-    if found.site_uid != uid:
-        return False
-    root = site.getPhysicalRoot()
-    at_home = found.site_path == path
-    return at_home or not identity.is_site_at(root, found.site_path, uid)
 
 
 def schedules_in(connection: Any) -> Schedules | None:
