@@ -45,6 +45,9 @@ LONGEST_WAIT = 30.0
 #: The clocks of this process.
 running: list[Clock] = []
 
+#: What else is called before a signal ends the process.
+also_stopped: list[Callable[[], None]] = []
+
 
 class Clock(threading.Thread):
     """Calls the method of one section, until it is stopped."""
@@ -225,8 +228,11 @@ def _stop_and_end(default: Any, process: int) -> Callable[[int, Any], None]:
         # The same signal once more ends the process without waiting.
         signal.signal(signum, default)
         # In a process that was forked from ours no clock is running.
-        if os.getpid() == process:
-            stop()
-        signal.raise_signal(signum)
+        try:
+            if os.getpid() == process:
+                for stop_them in (stop, *also_stopped):
+                    stop_them()
+        finally:
+            signal.raise_signal(signum)
 
     return handle

@@ -4,10 +4,14 @@ It starts the engine's own dispatcher, with a pool of one thread, when a view is
 started or asked for while no worker is alive. That takes background views only, and
 only as long as no worker is alive; it stays until the process ends. It shares the
 queues with workers as they do with each other, so no job is run by both.
+
+Zope's own server has its databases closed when ``atexit`` comes, and SIGTERM ends it
+at once. So the dispatcher is stopped by the signal itself.
 """
 
 from __future__ import annotations
 
+from collective.clockwork import clockthread
 from collective.clockwork.backgroundview import running
 from collective.clockwork.engine import dispatcher as dispatchers
 from collective.clockwork.engine.dispatcher import Dispatcher
@@ -91,6 +95,16 @@ def stop(grace: float = GRACE) -> None:
         getGlobalSiteManager().unregisterHandler(install_agent, [IDispatcherActivated])
         dispatchers.pop(dispatcher.UUID)
         dispatcher.deactivate(grace)
+
+
+def stop_before_signals(event: Any) -> None:
+    """Handler of IProcessStarting: a signal that ends the process stops it first.
+
+    Servers with handlers of their own, such as gunicorn, keep them.
+    """
+    if stop not in clockthread.also_stopped:
+        clockthread.also_stopped.append(stop)
+    clockthread.stop_before_signals()
 
 
 def install_agent(event: Any) -> None:

@@ -22,6 +22,7 @@ from collective.clockwork.backgroundview.sent import SentRequest
 from collective.clockwork.engine import clock
 from collective.clockwork.engine import progress
 from collective.clockwork.engine.errors import CancelledError
+from collective.clockwork.engine.interfaces import IQueue
 from collective.clockwork.identity import uid_of
 from collective.clockwork.interfaces import IAsyncService
 from collective.clockwork.sitejob import ServiceJob
@@ -111,10 +112,9 @@ def start(context: Any, view_name: str, request: Any, wishes: Wishes) -> str:
     Raises what ``service.using`` and ``sent.keep`` raise.
     """
     service = getUtility(IAsyncService)
-    queue = service.getQueues()[""]
-    connection = queue._p_jar
-    if QUOTA not in queue.quotas:
-        queue.quotas.create(QUOTA, size=QUOTA_SIZE)
+    queues = service.getQueues()
+    connection = queues._p_jar
+    _ensure_quota(queues, wishes.job_options.get("queue", ""))
     process = Process()
     process.token = uid_generator()
     process.view_name = view_name
@@ -141,6 +141,14 @@ def start(context: Any, view_name: str, request: Any, wishes: Wishes) -> str:
     process = running.process_of(job)
     here.run_if_needed(service, process)
     return process.id_in(job)
+
+
+def _ensure_quota(queues: Any, asked: Any) -> None:
+    """Make the quota in the queue that was asked for, by its name or as itself."""
+    queue = queues.get(asked) if isinstance(asked, str) else asked
+    # Of what is no queue the service tells.
+    if IQueue.providedBy(queue) and QUOTA not in queue.quotas:
+        queue.quotas.create(QUOTA, size=QUOTA_SIZE)
 
 
 def find(process_id: Any, context: Any, view_name: str, request: Any) -> Found:
@@ -253,11 +261,12 @@ class Found:
     def give(self, response: Any, request: Any) -> None:
         """Let the response be its answer; it must be completed.
 
-        Of one that is kept for once nothing is left then.
+        Of one that is kept for once nothing is left then. A manager who looks at it
+        takes it away from nobody.
         """
         process = self.process
         process.answer.give(response, with_cookies=self.is_starter)
-        if process.once and request.method != "HEAD":
+        if process.once and self.is_starter and request.method != "HEAD":
             process.answer, process.fetched = None, True
             # Asked for by GET, and harmless: it takes the id to do that.
             safeWrite(process, request)

@@ -58,6 +58,8 @@ class SentRequest(Persistent):
     #: The address, and its parts, as the publisher found them.
     url: str = ""
     actual_url: str = ""
+    #: The address of the client, behind proxies that Zope trusts.
+    client: str = ""
     script: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     body: body.Body = b""
@@ -82,6 +84,7 @@ def keep(request: HTTPRequest, connection: Any, limit: int) -> SentRequest:
     )
     sent.url = str(request.other.get("URL", ""))
     sent.actual_url = str(request.other.get("ACTUAL_URL", sent.url))
+    sent.client = str(request.getClientAddr())[:VALUE_LENGTH]
     sent.script, sent.steps = tuple(request._script), tuple(request._steps)
     connection.add(sent)
     if environ.get("REQUEST_METHOD", "GET") not in WITHOUT_BODY:
@@ -132,7 +135,7 @@ def present(sent: SentRequest, request: HTTPRequest) -> Iterator[None]:
         for name in ("form", "taintedform", "args", "_fs", "_file"):
             setattr(request, name, getattr(parsed, name))
         request["method"] = parsed.method
-        request._client_addr = environ.get("REMOTE_ADDR", "")
+        request._client_addr = sent.client
         request._script, request._steps = list(sent.script), list(sent.steps)
         request["URL"], request["ACTUAL_URL"] = sent.url, sent.actual_url
         request.response = request["RESPONSE"] = WSGIResponse(stdout=written)

@@ -2,11 +2,13 @@
 
 They own no jobs, so what they started is theirs by a random name, which their browser
 keeps for the session. It is signed with the site's keys, and the database has a digest
-of it only.
+of it only. The cookie is for the site alone: two at one address do not overwrite each
+other's.
 """
 
 from __future__ import annotations
 
+from collective.clockwork import identity
 from hashlib import sha256
 from plone.keyring.interfaces import IKeyManager
 from typing import Any
@@ -39,10 +41,11 @@ def ensure(request: Any) -> str:
     name = uuid4().hex
     secret = getUtility(IKeyManager).secret(RING)
     value = f"{name}.{_signature(name, secret)}"
+    site = identity.current_site()
     request.response.setCookie(
         COOKIE,
         value,
-        path="/",
+        path=request.physicalPathToURL(site.getPhysicalPath(), relative=1) or "/",
         http_only=True,
         same_site="Lax",
         secure=request.get("SERVER_URL", "").startswith("https:"),

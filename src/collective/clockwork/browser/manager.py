@@ -11,6 +11,7 @@ from AccessControl import Unauthorized
 from collective.clockwork import _
 from collective.clockwork import jobrules
 from collective.clockwork.browser.jobs import JobPage
+from collective.clockwork.manager.container import number_of
 from collective.clockwork.manager.facts import facts_at
 from collective.clockwork.manager.facts import JobFacts
 from collective.clockwork.manager.facts import newest_facts
@@ -49,19 +50,26 @@ class JobManagerView(JobPage):
     listing = ViewPageTemplateFile("manager.pt")
     single = ViewPageTemplateFile("manager_job.pt")
 
-    #: The job that the address names.
+    #: The id that the address names, and the job that has it.
+    id: str | None = None
     job: JobFacts | None = None
 
     def publishTraverse(self, request: Any, name: str) -> JobManagerView:
-        """The page of the job with this id; NotFound if there is none."""
-        found = None if self.job is not None else facts_at(name, request)
-        if found is None:
+        """The page of the job with this id; NotFound for what can be none.
+
+        Nobody is logged in yet, so whether there is a job is not looked up here.
+        """
+        if self.id is not None or number_of(name) is None:
             raise NotFound(self, name, request)
-        self.job = found
+        self.id = name
         return self
 
     def __call__(self) -> str:
         self.forbid_caching()
+        if self.id is not None:
+            self.job = facts_at(self.id, self.request)
+            if self.job is None:
+                raise NotFound(self, self.id, self.request)
         form = self.request.form
         if self.request.method == "POST" and ("remove" in form or "start" in form):
             CheckAuthenticator(self.request)

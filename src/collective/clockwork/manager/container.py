@@ -48,15 +48,7 @@ class JobContainer(Base):
         """
         if site is None:
             return self.site_path == ()
-        path, uid = site.getPhysicalPath(), identity.uid_of(site)
-        if uid is None or self.site_uid is None:
-            return self.site_path == path
-        if self.site_uid != uid:
-            return False
-        root = site.getPhysicalRoot()
-        return self.site_path == path or not identity.is_site_at(
-            root, self.site_path, uid
-        )
+        return identity.is_of_site(self.site_path, self.site_uid, site)
 
     def __setitem__(self, name: str, job: Any) -> None:
         """Keep a job. TypeError for something else, ValueError for a bad id."""

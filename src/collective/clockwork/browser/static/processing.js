@@ -66,6 +66,11 @@
         cache: "no-store",
         credentials: "same-origin",
       });
+      /* Who was logged out meanwhile may log in again, and comes back. */
+      if (response.redirected || [401, 403].includes(response.status)) {
+        window.location.replace(page.dataset.processingUrl);
+        return;
+      }
       const state = await response.json();
       if (state.progress === "ERROR") {
         window.location.replace(page.dataset.processingUrl);

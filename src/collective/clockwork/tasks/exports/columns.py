@@ -92,7 +92,11 @@ def plain(value: Any, zone: tzinfo) -> Any:
             return None
         value = value.asdatetime()
     if isinstance(value, datetime):
-        return value if value.tzinfo is None else value.astimezone(zone)
+        try:
+            return value if value.tzinfo is None else value.astimezone(zone)
+        except OverflowError:
+            # The end of the year 9999 is over in the east already.
+            return value
     if isinstance(value, date):
         return value
     if isinstance(value, list | tuple | set | frozenset):

@@ -2,7 +2,8 @@
 
 A cell that begins like a formula is one for Excel and LibreOffice, and a formula can
 send what is in the sheet elsewhere. Titles are written by whoever may add a page, so no
-text of ours is ever a formula.
+text of ours is ever a formula. Where a semicolon parts the cells, as Excel does it in
+many languages, a formula can also begin behind one.
 """
 
 from __future__ import annotations
@@ -21,16 +22,26 @@ from typing import BinaryIO
 from ZODB.blob import Blob
 
 import csv
+import re
 
 
-#: What a formula begins with; also as the wide characters that some programs accept.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: What a formula begins with; also the wide characters that some programs accept.
+SIGNS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: The same, and what may stand in front of it.
+FORMULA = (*SIGNS, "\t", "\r", "\n")
+#: Where one may begin inside of a text, at which a program ends a cell.
+INNER_FORMULA = re.compile(rf'([;\r\n][ "]*)(?=[{re.escape("".join(SIGNS))}])')
 #: Put in front of it in a CSV file. It shows there, and makes the cell a text.
 QUOTE = "'"
 
-#: What Excel can have in a cell, and in a sheet.
+#: What XML cannot have, besides what openpyxl knows of.
+NO_XML = re.compile("[\ud800-\udfff\ufffe\uffff]")
+#: What Excel can have in a cell, in units of UTF-16, and in a sheet.
 CELL_LENGTH = 32_767
 MOST_ROWS = 1_048_576
+#: Excel knows no days before that, and so many digits of a number.
+FIRST_YEAR = 1900
+MOST_DIGITS = 15
 #: Of a column of the sheet, in characters.
 COLUMN_WIDTH = 24
 
@@ -119,12 +130,16 @@ class XLSXWriter:
             rows.cleanup()
 
     def _cell(self, value: Any) -> Any:
-        if isinstance(value, datetime):
+        if isinstance(value, date) and value.year < FIRST_YEAR:
+            value = _csv_cell(value)
+        elif isinstance(value, datetime):
             # Excel knows no time zones, and would show the fractions of a second.
             return value.replace(tzinfo=None, microsecond=0)
+        elif isinstance(value, int) and abs(value) >= 10**MOST_DIGITS:
+            value = str(value)
         if not isinstance(value, str):
             return value
-        text = ILLEGAL_CHARACTERS_RE.sub("", value)[:CELL_LENGTH]
+        text = _cut(ILLEGAL_CHARACTERS_RE.sub("", NO_XML.sub("", value)))
         cell = WriteOnlyCell(self._sheet, text)
         # It would be a formula if it began like one, and an error if it looked so.
         cell.data_type = "s"
@@ -135,11 +150,18 @@ class XLSXWriter:
 WRITERS = {"csv": CSVWriter, "xlsx": XLSXWriter}
 
 
+def _cut(text: str) -> str:
+    """As much of it as a cell of Excel can have."""
+    units = text.encode("utf-16-le")[: 2 * CELL_LENGTH]
+    return units.decode("utf-16-le", "ignore")
+
+
 def _csv_cell(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat(" ", "seconds")
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, str) and value.lstrip(" ").startswith(FORMULA):
-        return f"{QUOTE}{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = INNER_FORMULA.sub(rf"\1{QUOTE}", value)
+    return f"{QUOTE}{text}" if value.lstrip(" ").startswith(FORMULA) else text

@@ -10,6 +10,7 @@ from collective.clockwork.tasks.exports.columns import TITLES
 from collective.clockwork.tasks.exports.files import ExportFile
 from collective.clockwork.tasks.exports.files import WRITERS
 from collective.clockwork.tasks.exports.query import find
+from collective.clockwork.tasks.exports.query import in_turn
 from collective.clockwork.tasks.report import Report
 from datetime import datetime
 from plone.app.event.base import default_timezone
@@ -19,10 +20,6 @@ from typing import Any
 from ZODB.blob import Blob
 from zope.globalrequest import getRequest
 from zope.i18n import translate
-
-
-#: After so many rows the memory of the database connection is looked after.
-ROWS_AT_ONCE = 1_000
 
 
 def export(
@@ -56,12 +53,10 @@ def export(
         writer = kind(target)
         try:
             writer.write([_title(name) for name in columns])
-            for number, brain in enumerate(found):
+            for number, brain in enumerate(in_turn(found, query, site._p_jar)):
                 ctx.checkpoint()
                 ctx.progress(number, total)
                 writer.write(row_of(brain, columns, site_path, zone))
-                if number % ROWS_AT_ONCE == ROWS_AT_ONCE - 1:
-                    site._p_jar.cacheGC()
             writer.finish()
         except BaseException:
             writer.abandon()

@@ -38,7 +38,8 @@ import logging
 logger = logging.getLogger("collective.clockwork")
 
 #: Name of the annotation: id of a user to a tuple of ids of jobs, oldest first.
-#: Written when she starts and removes an export.
+#: Written when she starts and removes an export. Users of several user folders may
+#: have the same id; whose an export is says the job.
 ANNOTATION = "collective.clockwork.exports"
 #: So many exports of a user are remembered, the newest.
 MOST = 100
@@ -112,7 +113,7 @@ def start(
         columns=columns,
         format=format,
     )
-    known = [id for id in _ids(user_id) if _look(id) is not None]
+    known = [id for id in _ids(user_id) if not _is_gone(id)]
     _remember(user_id, (*known, job.id)[-MOST:])
     logger.info("export %s was started by %s", job.id, user_id)
     return job
@@ -123,8 +124,14 @@ def mine() -> list[Export]:
 
     Unauthorized for anonymous visitors.
     """
-    found = [_look(id) for id in reversed(_ids(_user_id()))]
-    return [export for export in found if export is not None]
+    viewer = jobrules.current()
+    found = [look(id) for id in reversed(_ids(_user_id()))]
+    # A namesake in another user folder has the same list.
+    return [
+        export
+        for export in found
+        if export is not None and viewer.owns(_job(export.job.id))
+    ]
 
 
 def look(id: str) -> Export | None:
@@ -197,6 +204,14 @@ def _look(id: str) -> Export | None:
     )
 
 
+def _is_gone(id: str) -> bool:
+    """Whether there is no export of this id any more, be it the user's or not."""
+    try:
+        return _look(id) is None
+    except Unauthorized:
+        return False
+
+
 def _user_id() -> str:
     user = jobrules.current().user_id
     if user is None:
@@ -221,8 +236,15 @@ def _remember(user_id: str, ids: tuple[str, ...]) -> None:
 
 def _require_blobs() -> None:
     database = getUtility(IAsyncService).getQueues()._p_jar.db()
-    if not IBlobStorage.providedBy(database.storage):
+    if not _stores_blobs(database.storage):
         raise NoBlobsError(
             f"The database {database.database_name!r}, which holds the queues, stores "
             "no files: give its storage in zope.conf and in the ZEO server a blob-dir"
         )
+
+
+def _stores_blobs(storage: Any) -> bool:
+    # ZEO's client says that it stores files as soon as its server does, and has no
+    # place for them without a blob-dir of its own.
+    has_place = getattr(storage, "fshelper", storage) is not None
+    return has_place and IBlobStorage.providedBy(storage)

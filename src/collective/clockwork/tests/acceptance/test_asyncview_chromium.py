@@ -194,6 +194,13 @@ class TestPage(AsyncViewChromiumTestCase):
                 self.driver.switch_to.window(first)
                 self.wait_for(lambda: "released" in self.body())
 
+    def test_who_was_logged_out_meanwhile_is_asked_to_log_in(self):
+        self.start_at("held")
+        self.submit()
+        self.driver.delete_all_cookies()
+        self.wait_for(lambda: "/login?came_from=" in self.driver.current_url)
+        self.assertIn("/processing%3Fprocess_id", self.driver.current_url)
+
     def test_without_a_worker_this_instance_does_the_work(self):
         self.addCleanup(here.stop)
         with patch.object(here, "allowed", True):

@@ -90,3 +90,18 @@ class TestBackgroundViews(StackTestCase):
         self.assertEqual(self.process_of("web"), process)
         self.assertNotEqual(first, process)
         self.stack.start_worker()
+
+    def test_a_web_that_is_stopped_gives_back_what_it_was_doing(self):
+        self.stack.stop_worker()
+        page = self.send("stopped")
+        self.wait_until(lambda: self.is_half_way(page))
+        self.stack.children.pop("web").stop()
+
+        self.stack.start_web()
+        address = f"{self.stack.url}{page[page.index('/', len('http://')) :]}"
+        self.assertEqual("The work is waiting to begin.", self.state(address)["state"])
+        self.wait_until(lambda: self.times_begun("stopped") == 2)
+        self.wait_until(lambda: self.is_half_way(address))
+        self.release("stopped")
+        self.wait_for_the_end(address)
+        self.stack.start_worker()

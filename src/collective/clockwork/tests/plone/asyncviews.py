@@ -194,6 +194,7 @@ class Uploading(Form):
                 "address": self.context.absolute_url(),
                 "query": request.get("QUERY_STRING"),
                 "agent": request.getHeader("User-Agent"),
+                "client": request.getClientAddr(),
                 "environ": sorted(request.environ),
                 "cookies": sorted(request.cookies),
                 "authorization": request._auth,

@@ -8,6 +8,7 @@ from collective.clockwork.backgroundview import here
 from collective.clockwork.browser import NoSuchProcessError
 from collective.clockwork.browser import ThreadDiedBeforeCompletionError
 from collective.clockwork.engine import clock
+from collective.clockwork.engine.queue import Queue
 from collective.clockwork.engine.tidy import forget_old_jobs
 from collective.clockwork.jobinfo import VIEWS_AGENT
 from collective.clockwork.testing import drain
@@ -18,6 +19,7 @@ from collective.clockwork.tests.plone import work
 from collective.clockwork.tests.plone.test_asyncview import AsyncViewTestCase
 from datetime import timedelta
 from unittest.mock import patch
+from ZODB.POSException import ConflictError
 from ZODB.serialize import referencesf
 from zope.component import getGlobalSiteManager
 from zope.i18n import translate
@@ -267,6 +269,26 @@ class KeepingTests(AsyncViewTestCase):
         transaction.commit()
         self.assertIsNone(process.answer)
 
+    def test_of_two_who_fetch_it_at_the_same_moment_one_gets_it(self):
+        process_id = self.run_to_its_end()
+        transaction.commit()
+        self.assertEqual(b"Hello, world!", self.view().result(process_id).body)
+        self.fetch_elsewhere(self.job_of(process_id).args[0]._p_oid)
+        with self.assertRaises(ConflictError):
+            transaction.commit()
+        transaction.abort()
+        # The publisher tries again.
+        with self.assertRaises(NoSuchProcessError):
+            self.view().result(process_id)
+
+    def fetch_elsewhere(self, oid):
+        other = transaction.TransactionManager()
+        connection = self.layer["zodbDB"].open(other)
+        process = connection.get(oid)
+        process.answer, process.fetched = None, True
+        other.commit()
+        connection.close()
+
 
 class StoredTests(AsyncViewTestCase):
     def test_what_does_not_fit_needs_a_database_with_blobs(self):
@@ -286,6 +308,20 @@ class StoredTests(AsyncViewTestCase):
         self.assertEqual(("Greeting", 7), (job.title, job.priority))
         self.assertEqual(timedelta(minutes=1), job.timeout)
         self.assertEqual(("clockwork-views",), job.quota_names)
+
+    def test_a_view_may_be_done_in_another_queue(self):
+        queue = self.service.getQueues()["slow"] = Queue()
+        for asked in ("slow", queue):
+            with patch.object(asyncviews.Greeting, "job_options", {"queue": asked}):
+                process_id = self.start()
+            transaction.commit()
+            job = self.service.getJob(str(int(process_id[32:], 16)))
+            self.assertEqual("slow", job.queue.name)
+            self.assertEqual(("clockwork-views",), job.quota_names)
+        for wrong in ("unknown", None):
+            with patch.object(asyncviews.Greeting, "job_options", {"queue": wrong}):
+                with self.assertRaisesRegex(ValueError, "queue"):
+                    self.start()
 
     def test_of_a_view_that_is_unique_both_visitors_follow_the_same_work(self):
         options = {"unique": "greeting", "on_duplicate": "drop"}

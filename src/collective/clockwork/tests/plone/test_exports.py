@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from AccessControl import Unauthorized
+from AccessControl.SecurityManagement import newSecurityManager
 from collective.clockwork.engine import clock
 from collective.clockwork.engine.context import current
 from collective.clockwork.engine.interfaces import AbortedError
 from collective.clockwork.tasks import offer
 from collective.clockwork.tasks.exports import files
 from collective.clockwork.tasks.exports import job as exporting
+from collective.clockwork.tasks.exports import query as asking
 from collective.clockwork.tasks.exports import shelf
 from collective.clockwork.testing import drain
 from collective.clockwork.testing import running_worker
 from collective.clockwork.tests.plone import work
 from collective.clockwork.tests.plone.servicecase import add_site
 from collective.clockwork.tests.plone.taskcase import EDITOR
+from collective.clockwork.tests.plone.taskcase import PASSWORD
 from collective.clockwork.tests.plone.taskcase import TaskTestCase
 from DateTime import DateTime
 from datetime import datetime
@@ -33,6 +36,7 @@ import io
 import os
 import tempfile
 import transaction
+import ZEO
 
 
 def read(id):
@@ -101,6 +105,16 @@ class TestContent(ExportTestCase):
         )
         self.assertEqual(7, len(rows_of(self.export(query=query))))
 
+    def test_what_was_written_is_forgotten(self):
+        catalog = api.portal.get_tool("portal_catalog")
+        for more in ({}, {"sort_on": "sortable_title"}):
+            found = catalog(**self.query(**more))
+            kept = []
+            with mock.patch.object(asking, "ROWS_AT_ONCE", 2):
+                for _brain in asking.in_turn(found, more, self.portal._p_jar):
+                    kept.append(len(found._data))
+            self.assertEqual([1, 2, 1, 2, 1, 2], kept)
+
     def test_the_same_as_an_excel_file(self):
         id = self.export(columns=("Title", "modified"), format="xlsx")
         sheet = load_workbook(io.BytesIO(read(id))).active
@@ -164,6 +178,20 @@ class TestRefusals(ExportTestCase):
         self.assert_refused(TypeError, "for 'path'", {"path": {"query": [print]}})
         self.assert_refused(ValueError, "is no collection", None)
 
+    def test_a_path_that_was_forgotten(self):
+        for path in ("", ["/plone/news", ""], {"query": ""}, {"query": [""]}):
+            self.assert_refused(ValueError, "'' for 'path'", {"path": path})
+
+    def test_an_order_that_the_catalog_does_not_have(self):
+        for names in ("nonsense", ["created", "nonsense"], 7, None):
+            query = self.query(sort_on=names)
+            self.assert_refused(ValueError, "for 'sort_on', which is no", query)
+        query = self.query(sort_on="SearchableText")
+        self.assert_refused(ValueError, "'SearchableText' .* has no order", query)
+        for limit in ("2", 0, -1, None):
+            query = self.query(sort_limit=limit)
+            self.assert_refused(ValueError, "a number from 1", query)
+
     def test_columns_that_the_catalog_does_not_have(self):
         query = self.query()
         self.assert_refused(ValueError, "'password', which is", query, ["password"])
@@ -184,6 +212,22 @@ class TestRefusals(ExportTestCase):
             self.assert_refused(
                 shelf.NoBlobsError, "give its storage .* blob-dir", self.query()
             )
+
+    def test_a_client_without_room_for_the_files_of_its_server(self):
+        directory = self.enterContext(tempfile.TemporaryDirectory())
+        address, stop = ZEO.server(
+            path=f"{directory}/Data.fs", blob_dir=f"{directory}/blobs"
+        )
+        self.addCleanup(stop)
+        database = self.service.getQueues()._p_jar.db()
+        without = ZEO.client(address)
+        self.addCleanup(without.close)
+        with mock.patch.object(database, "storage", without):
+            self.assert_refused(shelf.NoBlobsError, "blob-dir", self.query())
+        client = ZEO.client(address, blob_dir=f"{directory}/cache")
+        self.addCleanup(client.close)
+        with mock.patch.object(database, "storage", client):
+            self.assertTrue(shelf.start(self.news, self.query()).id)
 
     def test_more_rows_than_a_sheet_can_have(self):
         with mock.patch.object(files.XLSXWriter, "most_rows", 6):
@@ -216,6 +260,17 @@ class TestShelf(ExportTestCase):
         self.login_as_site_owner()
         self.assertTrue(read(id))
         self.assertTrue(shelf.remove(id))
+
+    def test_a_namesake_in_another_user_folder_has_exports_of_her_own(self):
+        hers = self.export()
+        users = self.portal.getPhysicalRoot().acl_users
+        users.userFolderAddUser(EDITOR, PASSWORD, ["Member"], [])
+        newSecurityManager(None, users.getUserById(EDITOR).__of__(users))
+        self.assertEqual([], shelf.mine())
+        other = shelf.start(self.news, self.query()).id
+        self.assertEqual([other], [export.job.id for export in shelf.mine()])
+        login(self.portal, EDITOR)
+        self.assertEqual([hers], [export.job.id for export in shelf.mine()])
 
     def test_jobs_that_make_no_file_are_no_exports(self):
         job = self.service.queueJob(work.note, self.news, "x")

@@ -28,7 +28,7 @@ ATTACKS = [
     "-1+1",
     "@SUM(A1)",
     "\t=1",
-    "\r=1",
+    "\r1",
     "  =1",
     "＝1",
 ]
@@ -59,6 +59,22 @@ def test_a_formula_is_a_text_in_csv(text):
     assert cell == f"'{text}"
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tea;=1+1;", "tea;'=1+1;"),
+        ('tea; ""=A1&""', 'tea; ""\'=A1&""'),
+        ("tea\n@SUM(A1)", "tea\n'@SUM(A1)"),
+        ("tea;＝1", "tea;'＝1"),
+        ("\r=1", "'\r'=1"),
+        ("tea;\r\n\tmilk", "tea;\r\n\tmilk"),
+        ("tea; milk\nand 1+1=2", "tea; milk\nand 1+1=2"),
+    ],
+)
+def test_a_formula_behind_what_may_part_cells_is_none_either(text, expected):
+    assert csv_rows([[text]]) == [[expected]]
+
+
 @pytest.mark.parametrize("text", ATTACKS)
 def test_a_formula_is_a_text_in_excel(text):
     ((cell,),) = xlsx_cells([[text]])
@@ -84,13 +100,15 @@ def test_quotes_commas_and_lines_stay_in_their_cells():
 
 def test_characters_that_no_file_can_have_are_left_out():
     assert csv_rows([["lone \ud800"]]) == [["lone ?"]]
-    ((cell,),) = xlsx_cells([["a\x00b\x0bc"]])
-    assert cell.value == "abc"
+    ((cell,),) = xlsx_cells([["a\x00b\x0bc\ud800d\ufffee\uffff"]])
+    assert cell.value == "abcde"
 
 
 def test_a_text_that_is_too_long_for_a_cell_of_excel_is_cut():
     ((cell,),) = xlsx_cells([["x" * 40_000]])
     assert len(cell.value) == files.CELL_LENGTH
+    ((cell,),) = xlsx_cells([["😀" * 40_000]])
+    assert cell.value == "😀" * (files.CELL_LENGTH // 2)
 
 
 def test_what_looks_like_an_error_of_excel_is_a_text():
@@ -105,6 +123,18 @@ def test_moments_and_dates():
     ((first, second),) = xlsx_cells([[moment, day]])
     assert first.value == datetime(2026, 11, 21, 5, 17, 1)
     assert second.value == datetime(2026, 11, 21)
+
+
+def test_what_excel_does_not_know_as_date_or_number_is_a_text():
+    row = [
+        datetime(1850, 5, 1, 5, 17, tzinfo=EAST),
+        date(1850, 5, 1),
+        -(10**15),
+        10**400,
+    ]
+    cells = xlsx_cells([row])[0]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert [cell.value for cell in cells] == csv_rows([row])[0]
 
 
 @pytest.mark.parametrize(
@@ -123,6 +153,10 @@ def test_moments_and_dates():
         (
             DateTime("2026/11/21 05:17:01 UTC"),
             datetime(2026, 11, 21, 7, 17, 1, tzinfo=EAST),
+        ),
+        (
+            DateTime("9999/12/31 23:30:00 UTC"),
+            datetime(9999, 12, 31, 23, 30, tzinfo=timezone.utc),
         ),
         (date(2026, 11, 21), date(2026, 11, 21)),
         ({"a": 1}, "{'a': 1}"),

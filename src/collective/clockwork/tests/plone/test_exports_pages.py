@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collective.clockwork.tasks.exports import shelf
 from collective.clockwork.testing import drain
 from collective.clockwork.tests.plone.taskcase import EDITOR
+from collective.clockwork.tests.plone.taskcase import PASSWORD
 from collective.clockwork.tests.plone.test_tasks_pages import PagesTestCase
 from io import BytesIO
 from openpyxl import load_workbook
@@ -19,6 +21,7 @@ import transaction
 
 
 SCRIPT = "<script>alert(1)</script>"
+CREDENTIALS = b64encode(f"{EDITOR}:{PASSWORD}".encode()).decode()
 
 
 class ExportPagesTestCase(PagesTestCase):
@@ -264,6 +267,15 @@ class TestDownload(ExportPagesTestCase):
         self.assertEqual("nosniff", headers["X-Content-Type-Options"])
         self.assertEqual("no-store", headers["Cache-Control"])
         self.assertEqual(7, len(content.splitlines()))
+
+    def test_who_asks_for_the_headers_alone_gets_no_more(self):
+        export = self.ready()
+        self.download(export)
+        wanted = {"Authorization": f"Basic {CREDENTIALS}"}
+        answer = self.browser.testapp.head(self.browser.url, headers=wanted)
+        self.assertEqual(200, answer.status_int)
+        self.assertEqual(str(export.size), answer.headers["Content-Length"])
+        self.assertEqual(b"", answer.body)
 
     def test_a_file_of_somebody_else_looks_like_one_that_is_not_there(self):
         with api.env.adopt_roles(["Manager"]):

@@ -169,6 +169,15 @@ class TestRights(ManagerPagesTestCase):
             self.open(view, browser=self.editor)
             self.assertIn("Insufficient Privileges", self.editor.contents)
 
+    def test_nobody_else_learns_which_ids_there_are(self):
+        job_id = self.put(operator.add, 40, 2)
+        for browser in (self.editor, self.browser_of()):
+            answers = set()
+            for id in (job_id, "1"):
+                self.open(f"@@jobs/{id}", browser=browser)
+                answers.add((self.status(browser), browser.url.partition("?")[0]))
+            self.assertEqual(1, len(answers), answers)
+
     def test_who_may_only_view_jobs_cannot_change_them(self):
         self.portal.manage_permission(VIEW, ["Manager", "Authenticated"])
         job_id = self.put(operator.add, 40, 2)
