@@ -37,7 +37,7 @@ demo: $(INSTALLED) ## Let an Editor queue jobs over HTTP and check what comes of
 
 .PHONY: test
 test: $(INSTALLED) ## Run all tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m sandbox.tests $(ARGS)
 
 .PHONY: bench
 bench: $(INSTALLED) ## Measure jobs per second and latency, over ZEO
