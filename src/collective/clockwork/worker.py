@@ -31,6 +31,7 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 
@@ -51,8 +52,11 @@ class Worker:
         self.zope_conf = zope_conf
         #: Seconds that the running jobs get to end when the process is stopped.
         self.grace = grace
-        self._stop_asked = threading.Event()
+        self._stop_asked = False
         self._starting = True
+        #: What is sent to the bell ends a wait on the ear.
+        self._ear, self._bell = socket.socketpair()
+        self._bell.setblocking(False)
 
     def run(self) -> int:
         """Start, run jobs until :meth:`stop`, end. Gives the exit code.
@@ -70,7 +74,7 @@ class Worker:
                 )
                 return 2
             logger.info(READY)
-            self._stop_asked.wait()
+            self.wait_for_stop()
             logger.info("Stopping: no new jobs, those that run may end.")
             return 0
         except StoppedWhileStarting:
@@ -84,11 +88,27 @@ class Worker:
             close_databases()
 
     def stop(self, signum: int | None = None, frame: object = None) -> None:
-        """End the process in order. May be installed as a signal handler."""
-        self._stop_asked.set()
+        """End the process in order; see :meth:`stop_at_signals`."""
+        self._stop_asked = True
         if self._starting:
             self._starting = False
             raise StoppedWhileStarting
+        self._bell.send(b"!")
+
+    def stop_at_signals(self, *signals: int) -> None:
+        """Let these signals end the process in order. In the main thread only."""
+        # Python calls handlers between two of its instructions. A signal right before
+        # a wait without end would not end it, so the interpreter rings itself.
+        signal.set_wakeup_fd(self._bell.fileno(), warn_on_full_buffer=False)
+        for number in signals:
+            signal.signal(number, self.stop)
+
+    def wait_for_stop(self) -> None:
+        """Return when somebody has called :meth:`stop`."""
+        # No Event: a handler that sets it while the same thread begins to wait for it
+        # would wait for that thread.
+        while not self._stop_asked:
+            self._ear.recv(1)
 
     def _start(self) -> None:
         options = ZopeWSGIOptions(configfile=self.zope_conf)()
@@ -228,8 +248,7 @@ def main(argv: list[str] | None = None) -> int:
         use_uuid_file_of(arguments.zope_conf)
         return supervise(child_command(arguments))
     worker = Worker(arguments.zope_conf, arguments.grace)
-    signal.signal(signal.SIGTERM, worker.stop)
-    signal.signal(signal.SIGINT, worker.stop)
+    worker.stop_at_signals(signal.SIGTERM, signal.SIGINT)
     return worker.run()
 
 

@@ -15,6 +15,7 @@ from plone.app.testing import SITE_OWNER_NAME
 from plone.app.testing import SITE_OWNER_PASSWORD
 from plone.testing.zope import WSGI_SERVER_FIXTURE
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -80,7 +81,10 @@ class ChromiumTestCase(unittest.TestCase):
         return self.driver.find_elements(By.CSS_SELECTOR, selector)
 
     def wait_for(self, condition):
-        WebDriverWait(self.driver, 30).until(lambda driver: condition())
+        # What a script has just replaced is looked for again.
+        ignored = [StaleElementReferenceException]
+        wait = WebDriverWait(self.driver, 30, ignored_exceptions=ignored)
+        wait.until(lambda driver: condition())
 
     def is_too_wide(self):
         return self.driver.execute_script(

@@ -16,6 +16,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+import subprocess
 import sys
 import transaction
 
@@ -132,3 +133,25 @@ def test_a_job_that_takes_too_long_is_put_back_and_done_by_the_next(stack, runni
     pids = [str(each.process.pid) for each in (process, following)]
     assert stack.pids("begun") == pids
     assert following.stop() == 0, following.said()
+
+
+SIGNALS_AT_ANY_MOMENT = """
+from collective.clockwork.worker import Worker
+import random
+import signal
+
+for number in range(300):
+    worker = Worker("")
+    worker._starting = False
+    worker.stop_at_signals(signal.SIGALRM)
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-6, 6e-5))
+    worker.wait_for_stop()
+print("stopped each time")
+"""
+
+
+def test_a_signal_ends_the_wait_whenever_it_comes():
+    said = subprocess.check_output(
+        [sys.executable, "-c", SIGNALS_AT_ANY_MOMENT], text=True, timeout=PATIENCE
+    )
+    assert said == "stopped each time\n"
